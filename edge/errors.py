@@ -1,0 +1,30 @@
+"""Errors of the device side.
+
+EdgeError
+├── BundleError               a bundle that is incomplete, altered or not understood
+├── MeasurementError          a latency measurement that cannot be made or read
+├── CalibrationError          a budget or calibration set that no thresholds can serve
+└── RuntimeUnavailableError   a runtime that is not installed here, or a file it refuses
+"""
+
+from common import DsnetError
+
+
+class EdgeError(DsnetError):
+    """Root of the device side's errors."""
+
+
+class BundleError(EdgeError):
+    """A bundle that is incomplete, altered or not understood."""
+
+
+class MeasurementError(EdgeError):
+    """A latency measurement that cannot be made or read."""
+
+
+class CalibrationError(EdgeError):
+    """A budget or a calibration set that no thresholds can serve."""
+
+
+class RuntimeUnavailableError(EdgeError):
+    """A runtime that is not installed here, or a file that it refuses."""

@@ -1,0 +1,15 @@
+"""Training of dynamic-width supernets. Importing this package loads no torch."""
+
+from train.errors import CheckpointError, DataError, SpecError, TrainError
+from train.spec import GateSpec, StageSpec, SupernetSpec, load_spec
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "GateSpec",
+    "SpecError",
+    "StageSpec",
+    "SupernetSpec",
+    "TrainError",
+    "load_spec",
+]

@@ -1,0 +1,313 @@
+"""What a supernet looks like, as data: frozen dataclasses, JSON in and out, no torch.
+
+A width is an index 0 … n_widths-1 into the routing space, narrow → wide. A stage whose `channels` has one entry per width is *routed*;
+any other stage runs at `channels[0]` at every width. Training alone knows one more index, `spec.largest`: the network with its
+un-routed stages widened too (the "largest" mode of DS-Net); where no stage can be widened it is simply the last width.
+
+Layout of one network (DS-Net, Li et al., CVPR 2021, section 4; block: MobileNetV1 with attention in every block):
+
+    stem conv ─ stages ( depthwise ─ attention ─ pointwise ) … ─ global average pool ─ classifier
+                                     └ gate: shares the attention's pooled, reduced trunk
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from train.errors import SpecError
+
+ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
+MAX_CHANNELS, MAX_CLASSES, MAX_RESOLUTION, MAX_WIDTHS, MAX_DEPTH = 16384, 100_000, 2048, 256, 256
+
+LayerKind = Literal["conv", "depthwise", "linear"]
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """A run of blocks with one output channel count per width."""
+
+    channels: tuple[int, ...]
+    """Output channels, narrow → wide: one entry per width (routed), or narrow and training-only wide."""
+    depth: int
+    """Number of blocks; the stem has one layer."""
+    stride: int
+    """Stride of the first block; the others have 1."""
+    kernel: int = 3
+    """Side of the square depthwise (stem: full) kernel, odd."""
+
+    def index(self, width: int, n_widths: int) -> int:
+        """Return which entry of `channels` (and which set of batch-norm statistics) `width` uses."""
+        if len(self.channels) == n_widths:
+            return min(width, n_widths - 1)
+        return 0 if width < n_widths else len(self.channels) - 1
+
+
+@dataclass(frozen=True)
+class GateSpec:
+    """The slimming head: it sits on the attention trunk of the first block of `stage`."""
+
+    stage: int
+    """Index into `SupernetSpec.stages`; this stage and all later ones are routed."""
+    choices: tuple[int, ...]
+    """The width that each gate logit stands for, ascending."""
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One parametrised layer. Channel counts are given for every index 0 … largest."""
+
+    name: str
+    """Prefix of its tensors in the state dict: NAME.weight, NAME.bias; its batch norm's are NAME_bn.*"""
+    kind: LayerKind
+    in_channels: tuple[int, ...]
+    out_channels: tuple[int, ...]
+    kernel: int
+    stride: int
+    bias: bool
+    statistics: tuple[int, ...] | None
+    """Batch-norm statistics index per width index; None for a layer without batch norm."""
+    output_size: int
+    """Side of the square output in pixels."""
+
+    def macs(self, width: int) -> int:
+        """Return the multiply-accumulates of this layer at `width`."""
+        inputs = 1 if self.kind == "depthwise" else self.in_channels[width]
+        return self.out_channels[width] * inputs * self.kernel**2 * self.output_size**2
+
+    def params(self, width: int) -> int:
+        """Return the weights of this layer at `width`, batch norm folded (one bias per output channel)."""
+        inputs = 1 if self.kind == "depthwise" else self.in_channels[width]
+        has_bias = self.bias or self.statistics is not None
+        return self.out_channels[width] * (inputs * self.kernel**2 + has_bias)
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """depthwise → attention → pointwise; `gate` is the slimming head, in the gate's block alone."""
+
+    name: str
+    depthwise: LayerSpec
+    reduce: LayerSpec
+    expand: LayerSpec
+    pointwise: LayerSpec
+    gate: LayerSpec | None
+
+    @property
+    def layers(self) -> tuple[LayerSpec, ...]:
+        """Return the block's layers in the order they run."""
+        head = (self.gate,) if self.gate else ()
+        return (self.depthwise, self.reduce, *head, self.expand, self.pointwise)
+
+
+@dataclass(frozen=True)
+class SupernetSpec:
+    """A dynamic-width network of the `ds_mbv1` family."""
+
+    name: str
+    resolution: int
+    """Side of the square input image in pixels."""
+    classes: int
+    stem: StageSpec
+    stages: tuple[StageSpec, ...]
+    gate: GateSpec | None
+    activation: str = "silu"
+    attention_ratio: float = 0.25
+    """Reduced channels of the attention head over its widest input channels."""
+    dropout: float = 0.2
+    """Dropout before the classifier, applied to the largest network in training only."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    family: str = "ds_mbv1"
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise SpecError(f"spec {self.name!r} does not hold together: " + "; ".join(problems))
+
+    @property
+    def n_widths(self) -> int:
+        """Return the number of widths of the routing space."""
+        return max(len(stage.channels) for stage in self.stages)
+
+    @property
+    def largest(self) -> int:
+        """Return the index of the training-only largest network (the last width where no other stage widens)."""
+        routed = {self.n_widths, 1}
+        widens = any(len(stage.channels) not in routed for stage in (self.stem, *self.stages))
+        return self.n_widths if widens else self.n_widths - 1
+
+    @cached_property
+    def stem_layer(self) -> LayerSpec:
+        """Return the first convolution."""
+        size = -(-self.resolution // self.stem.stride)
+        stats = self._statistics(self.stem)
+        return LayerSpec(
+            "stem", "conv", (3,) * (self.largest + 1), self._channels(self.stem),
+            self.stem.kernel, self.stem.stride, False, stats, size,
+        )  # fmt: skip
+
+    @cached_property
+    def blocks(self) -> tuple[BlockSpec, ...]:
+        """Return every block in the order it runs."""
+        size, before, blocks = self.stem_layer.output_size, self.stem, []
+        for number, stage in enumerate(self.stages):
+            for depth in range(stage.depth):
+                stride = stage.stride if depth == 0 else 1
+                size = -(-size // stride)
+                gated = self.gate is not None and self.gate.stage == number and depth == 0
+                blocks.append(self._block(f"stages.{number}.{depth}", before, stage, stride, size, gated))
+                before = stage
+        return tuple(blocks)
+
+    @cached_property
+    def classifier(self) -> LayerSpec:
+        """Return the final linear layer."""
+        classes = (self.classes,) * (self.largest + 1)
+        return LayerSpec("classifier", "linear", self._channels(self.stages[-1]), classes, 1, 1, True, None, 1)
+
+    @property
+    def layers(self) -> tuple[LayerSpec, ...]:
+        """Return every layer in the order it runs."""
+        return (self.stem_layer, *(layer for block in self.blocks for layer in block.layers), self.classifier)
+
+    @property
+    def gate_block(self) -> int:
+        """Return the index into `blocks` of the gate's block; prefix and tails meet inside it, after its attention."""
+        return next(number for number, block in enumerate(self.blocks) if block.gate)
+
+    def macs(self, width: int) -> int:
+        """Return the multiply-accumulates of one image at `width` (gate included)."""
+        return sum(layer.macs(width) for layer in self.layers)
+
+    def params(self, width: int) -> int:
+        """Return the weights at `width`, batch norm folded (gate included)."""
+        return sum(layer.params(width) for layer in self.layers)
+
+    def to_json(self) -> str:
+        """Return the spec as one line of JSON; `from_json` reads it back equal."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "SupernetSpec":
+        """Read a spec; anything missing, unknown or out of range is a SpecError that lists every problem."""
+        try:
+            fields = json.loads(text)
+            return cls.from_dict(fields)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise SpecError(f"not a supernet spec: {error}") from error
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "SupernetSpec":
+        """Build a spec from the dictionary that `to_json` writes."""
+        known = dict(fields)
+        stem, stages, gate = known.pop("stem"), known.pop("stages"), known.pop("gate")
+        tuples = {key: tuple(known.pop(key)) for key in ("mean", "std") if key in known}
+        return cls(
+            stem=_stage(stem),
+            stages=tuple(_stage(stage) for stage in stages),
+            gate=GateSpec(stage=gate["stage"], choices=tuple(gate["choices"])) if gate else None,
+            **tuples,
+            **known,
+        )
+
+    def _channels(self, stage: StageSpec) -> tuple[int, ...]:
+        return tuple(stage.channels[index] for index in self._statistics(stage))
+
+    def _statistics(self, stage: StageSpec) -> tuple[int, ...]:
+        return tuple(stage.index(width, self.n_widths) for width in range(self.largest + 1))
+
+    def _block(self, name: str, before: StageSpec, stage: StageSpec, stride: int, size: int, gated: bool) -> BlockSpec:
+        wide_in, wide_out = self._channels(before), self._channels(stage)
+        reduced = (max(1, int(before.channels[-1] * self.attention_ratio + 0.5)),) * (self.largest + 1)
+        choices = (len(self.gate.choices),) * (self.largest + 1) if self.gate and gated else None
+        return BlockSpec(
+            name=name,
+            depthwise=LayerSpec(
+                f"{name}.depthwise", "depthwise", wide_in, wide_in, stage.kernel, stride, False, self._statistics(before), size,
+            ),
+            reduce=LayerSpec(f"{name}.attention.reduce", "conv", wide_in, reduced, 1, 1, True, None, 1),
+            expand=LayerSpec(f"{name}.attention.expand", "conv", reduced, wide_in, 1, 1, True, None, 1),
+            pointwise=LayerSpec(
+                f"{name}.pointwise", "conv", wide_in, wide_out, 1, 1, False, self._statistics(stage), size,
+            ),
+            gate=LayerSpec("gate", "conv", reduced, choices, 1, 1, False, None, 1) if choices else None,
+        )  # fmt: skip
+
+
+def spec_names() -> list[str]:
+    """Return the names of the specs that ship with the package."""
+    folder = resources.files("train") / "specs"
+    return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+
+
+def load_spec(name_or_path: str) -> SupernetSpec:
+    """Return a shipped spec by name, or one read from a path ending in .json."""
+    if name_or_path.endswith(".json"):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise SpecError(f"no spec file at {name_or_path}; give a shipped name ({', '.join(spec_names())}) or a .json path")
+        return SupernetSpec.from_json(path.read_text())
+    if name_or_path not in spec_names():
+        raise SpecError(f"unknown spec {name_or_path!r}; valid: {', '.join(spec_names())}, or the path of a .json file")
+    return SupernetSpec.from_json((resources.files("train") / "specs" / f"{name_or_path}.json").read_text())
+
+
+def _stage(fields: dict[str, Any]) -> StageSpec:
+    return StageSpec(**{**fields, "channels": tuple(fields["channels"])})
+
+
+def _problems(spec: SupernetSpec) -> list[str]:
+    """Return every way in which a spec is out of range, each as one clause."""
+    found = []
+    if spec.family != "ds_mbv1":
+        found.append(f"family {spec.family!r} is unknown (valid: ds_mbv1)")
+    if spec.activation not in ACTIVATIONS:
+        found.append(f"activation {spec.activation!r} is unknown (valid: {', '.join(ACTIVATIONS)})")
+    if not _whole(spec.resolution, 8, MAX_RESOLUTION):
+        found.append(f"resolution {spec.resolution} is not within 8…{MAX_RESOLUTION}")
+    if not _whole(spec.classes, 2, MAX_CLASSES):
+        found.append(f"classes {spec.classes} is not within 2…{MAX_CLASSES}")
+    if len(spec.mean) != 3 or len(spec.std) != 3 or not all(deviation > 0 for deviation in spec.std):
+        found.append("mean and std need three numbers each, std above 0")
+    if not 0 < spec.attention_ratio <= 1 or not 0 <= spec.dropout < 1:
+        found.append("attention_ratio must be in (0, 1], dropout in [0, 1)")
+    if not 1 <= len(spec.stages) <= 32:
+        return [*found, f"{len(spec.stages)} stages; valid: 1…32"]
+    for label, stage in [("stem", spec.stem), *((f"stage {i}", stage) for i, stage in enumerate(spec.stages))]:
+        found += [f"{label}: {clause}" for clause in _stage_problems(stage)]
+    return found or _routing_problems(spec)
+
+
+def _stage_problems(stage: StageSpec) -> list[str]:
+    found = []
+    if not 1 <= len(stage.channels) <= MAX_WIDTHS or not all(_whole(c, 1, MAX_CHANNELS) for c in stage.channels):
+        found.append(f"channels need 1…{MAX_WIDTHS} whole numbers within 1…{MAX_CHANNELS}")
+    elif list(stage.channels) != sorted(stage.channels):
+        found.append(f"channels {list(stage.channels)} must not decrease")
+    if not _whole(stage.depth, 1, MAX_DEPTH) or not _whole(stage.stride, 1, 4):
+        found.append(f"depth must be within 1…{MAX_DEPTH}, stride within 1…4")
+    if not _whole(stage.kernel, 1, 15) or stage.kernel % 2 == 0:
+        found.append(f"kernel {stage.kernel} must be odd and within 1…15")
+    return found
+
+
+def _routing_problems(spec: SupernetSpec) -> list[str]:
+    routed = [len(stage.channels) == spec.n_widths for stage in spec.stages]
+    if spec.gate is None:
+        return []
+    found = []
+    if not _whole(spec.gate.stage, 0, len(spec.stages) - 1):
+        return [f"gate stage {spec.gate.stage} is not within 0…{len(spec.stages) - 1}"]
+    if routed != [number >= spec.gate.stage for number in range(len(routed))]:
+        found.append(f"with the gate in stage {spec.gate.stage}, exactly that stage and the later ones need {spec.n_widths} channel counts")
+    choices = spec.gate.choices
+    if not choices or list(choices) != sorted(set(choices)) or not all(_whole(c, 0, spec.n_widths - 1) for c in choices):
+        found.append(f"gate choices {list(choices)} must be ascending widths within 0…{spec.n_widths - 1}")
+    return found
+
+
+def _whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
