@@ -118,6 +118,7 @@ class SupernetSpec:
     """Reduced channels of the attention head over its widest input channels."""
     dropout: float = 0.2
     """Dropout before the classifier, applied to the largest network in training only."""
+    bn_epsilon: float = 1e-5
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     family: str = "ds_mbv1"
