@@ -1,0 +1,167 @@
+"""The exported float graph of one program, with every filter tied to the layer it came from; and the same graph at another width.
+
+A front end is run once per role, on the widest program: at other widths the same operators run on fewer channels, so their graphs are
+made by swapping constants and channel counts. That is sound only for operators whose channel arithmetic is known: ALLOWED lists
+them, anything else is refused by name.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from convert.errors import ExportError
+from convert.fold import Tensors, fold
+from convert.slice_plan import LayerSlice, ProgramPlan
+from edge.bundle.litert.flatbuffer import Constants, GraphFile, Program
+
+OP = schema.BuiltinOperator
+FILTERED = {OP.CONV_2D, OP.DEPTHWISE_CONV_2D}
+PASS_THROUGH = {OP.LOGISTIC, OP.RELU, OP.RELU6, OP.HARD_SWISH, OP.PAD, OP.MEAN}
+ELEMENTWISE = {OP.MUL, OP.ADD}
+FLATTENING = {OP.RESHAPE}
+ALLOWED = FILTERED | PASS_THROUGH | ELEMENTWISE | FLATTENING
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Where one layer's constants sit in a graph."""
+
+    layer: LayerSlice
+    operator: int
+    weight: int
+    """Tensor index of the filter: OHWI, depthwise 1HWC."""
+    bias: int
+
+
+@dataclass(frozen=True)
+class FloatGraph:
+    """One program in float32: a graph over its own constants, and its filters in the order they run."""
+
+    plan: ProgramPlan
+    program: Program
+    constants: Constants
+    filters: tuple[Filter, ...]
+
+    @property
+    def file(self) -> GraphFile:
+        """Return the graph as a file of one program."""
+        return GraphFile([self.program], self.constants)
+
+
+def signature(plan: ProgramPlan) -> tuple[list[str], list[str]]:
+    """Return the names of a program's inputs and outputs."""
+    return {
+        "prefix": (["image"], ["features", "gate_logits"]),
+        "tail": (["features"], ["logits"]),
+        "net": (["image"], ["logits"]),
+    }[plan.role]
+
+
+def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -> FloatGraph:
+    """Tie every filter of an exported graph to its layer by content (the exporter sees the same folded float32 values as we do)."""
+    model = schema.ModelT.InitFromPackedBuf(exported, 0)
+    if len(model.subgraphs) != 1:
+        raise ExportError(f"program {plan.name}: the front end gave {len(model.subgraphs)} subgraphs instead of 1")
+    graph = model.subgraphs[0]
+    _check_operators(model, plan)
+    constants = Constants([np.zeros(0, np.uint8) if b.data is None else np.asarray(b.data, np.uint8) for b in model.buffers])
+    _own_buffers(graph, constants)
+    waiting: dict[bytes, list[LayerSlice]] = {}
+    for layer in plan.layers:
+        waiting.setdefault(_stored(fold(tensors, layer, epsilon)[0], layer).tobytes(), []).append(layer)
+    filters = []
+    for number, operator in enumerate(graph.operators):
+        if model.operatorCodes[operator.opcodeIndex].builtinCode not in FILTERED:
+            continue
+        weight, bias = int(operator.inputs[1]), int(operator.inputs[2])
+        candidates = waiting.get(constants.data[graph.tensors[weight].buffer].tobytes(), [])
+        if not candidates:
+            raise ExportError(f"program {plan.name}: filter {weight} of shape {list(graph.tensors[weight].shape)} matches no layer")
+        filters.append(Filter(candidates.pop(0), number, weight, bias))
+    missing = [layer.name for layers in waiting.values() for layer in layers]
+    if missing:
+        raise ExportError(f"program {plan.name}: the exported graph lacks the layers {', '.join(missing)}")
+    inputs, outputs = signature(plan)
+    program = Program(plan.name, graph, inputs, outputs, model.operatorCodes)
+    return with_width(FloatGraph(plan, program, constants, tuple(filters)), plan, tensors, epsilon)
+
+
+def with_width(widest: FloatGraph, plan: ProgramPlan, tensors: Tensors, epsilon: float) -> FloatGraph:
+    """Return the same graph with another program's constants and channel counts; `plan` must have the same layers."""
+    by_name = {layer.name: layer for layer in plan.layers}
+    graph, constants = _copy_graph(widest.program.graph), Constants()
+    for tensor in graph.tensors:
+        if tensor.buffer:
+            tensor.buffer = constants.add(widest.constants.data[tensor.buffer])
+    filters = []
+    for old in widest.filters:
+        layer = by_name[old.layer.name]
+        weight, bias = fold(tensors, layer, epsilon)
+        stored = _stored(weight, layer)
+        for index, array in ((old.weight, stored), (old.bias, bias)):
+            tensor = graph.tensors[index]
+            tensor.shape = np.array(array.shape, np.int32)
+            constants.data[tensor.buffer] = np.frombuffer(array.tobytes(), np.uint8)
+        filters.append(Filter(layer, old.operator, old.weight, old.bias))
+    _spread_channels(graph, widest.program.codes, plan)
+    inputs, outputs = signature(plan)
+    program = Program(plan.name, graph, inputs, outputs, widest.program.codes)
+    return FloatGraph(plan, program, constants, tuple(filters))
+
+
+def _stored(weight: NDArray[np.float32], layer: LayerSlice) -> NDArray[np.float32]:
+    """Return an OIHW weight as LiteRT stores it: OHWI, or 1HWC for depthwise."""
+    return np.ascontiguousarray(weight.transpose((1, 2, 3, 0) if layer.layer.kind == "depthwise" else (0, 2, 3, 1)))
+
+
+def _check_operators(model: Any, plan: ProgramPlan) -> None:
+    names = {value: name for name, value in vars(OP).items() if isinstance(value, int)}
+    used = {model.operatorCodes[operator.opcodeIndex].builtinCode for operator in model.subgraphs[0].operators}
+    unknown = sorted(names.get(code, str(code)) for code in used - ALLOWED)
+    if unknown:
+        allowed = ", ".join(sorted(names[code] for code in ALLOWED))
+        raise ExportError(f"program {plan.name}: operators {', '.join(unknown)} are not understood (valid: {allowed}); try another --frontend")
+
+
+def _own_buffers(graph: Any, constants: Constants) -> None:
+    """Give every filter and bias a constant of its own: exporters share equal ones, whose integers may differ later."""
+    for operator in graph.operators:
+        for index in operator.inputs[1:]:
+            tensor = graph.tensors[index]
+            if tensor.buffer and constants.data[tensor.buffer].size:
+                tensor.buffer = constants.add(constants.data[tensor.buffer])
+
+
+def _spread_channels(graph: Any, codes: list[Any], plan: ProgramPlan) -> None:
+    """Set the last dimension of every activation from the filters' output channels, in execution order."""
+    tensors = graph.tensors
+    for operator in graph.operators:
+        code = codes[operator.opcodeIndex].builtinCode
+        output = tensors[operator.outputs[0]]
+        if code in FLATTENING:
+            if int(np.prod(output.shape)) != int(np.prod(tensors[operator.inputs[0]].shape)):
+                raise ExportError(f"program {plan.name}: a reshape depends on the width; this graph cannot serve other widths")
+            continue
+        if code == OP.CONV_2D:
+            channels = int(tensors[operator.inputs[1]].shape[0])
+        elif code == OP.DEPTHWISE_CONV_2D:
+            channels = int(tensors[operator.inputs[1]].shape[3])
+        else:
+            sources = operator.inputs if code in ELEMENTWISE else operator.inputs[:1]
+            channels = max(int(tensors[index].shape[-1]) for index in sources)
+        output.shape = np.array([*output.shape[:-1], channels], np.int32)
+
+
+def _copy_graph(graph: Any) -> Any:
+    copy = type(graph)()
+    copy.__dict__.update(graph.__dict__)
+    copy.tensors = []
+    for tensor in graph.tensors:
+        made = type(tensor)()
+        made.__dict__.update(tensor.__dict__)
+        made.quantization = None
+        copy.tensors.append(made)
+    return copy

@@ -1,0 +1,28 @@
+"""Front ends: how a static module becomes a float LiteRT graph. One file per front end, one function each, one interface."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Literal, get_args
+
+from convert.errors import ExportError
+from convert.static_module import StaticProgram
+
+FrontendName = Literal["onnx2tf", "litert-torch"]
+Frontend = Callable[[StaticProgram, tuple[int, int, int, int]], bytes]
+"""(module, NCHW input shape) → bytes of a float32 LiteRT file with one subgraph: NHWC in, outputs in the module's order (images NHWC)."""
+
+_MODULES: dict[str, str] = {
+    "onnx2tf": "convert.litert.onnx2tf_frontend",
+    "litert-torch": "convert.litert.litert_torch_frontend",
+}
+
+
+def load_frontend(name: str) -> Frontend:
+    """Return a front end by name; a missing package is an ExportError that says what to install."""
+    if name not in get_args(FrontendName):
+        raise ExportError(f"unknown front end {name!r}; valid for --frontend: {', '.join(get_args(FrontendName))}")
+    try:
+        frontend: Frontend = import_module(_MODULES[name]).export
+    except ModuleNotFoundError as error:
+        raise ExportError(f"front end {name} needs the package {error.name}; install it with: pip install 'dsnet-edge[convert]'") from error
+    return frontend

@@ -1,0 +1,108 @@
+"""Which prefix range of which tensor every program of a supernet uses. No torch.
+
+A program is one callable unit: `prefix` runs for every image, `tail_NN` continues from its features at width NN
+(gate-less networks have `net_NN` instead: the whole slice).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from convert.errors import SliceError
+from train.spec import LayerSpec, SupernetSpec
+
+Role = Literal["prefix", "tail", "net"]
+
+
+@dataclass(frozen=True)
+class LayerSlice:
+    """One layer at one width: weight[:out_channels, :in_channels] and one set of batch-norm statistics."""
+
+    layer: LayerSpec
+    out_channels: int
+    in_channels: int
+    """Input channels of the weight tensor's range: 1 for a depthwise layer."""
+    statistics: int | None
+    """Index of the batch-norm statistics; None where the layer has no batch norm."""
+
+    @property
+    def name(self) -> str:
+        """Return the layer's name, the prefix of its tensors in the checkpoint."""
+        return self.layer.name
+
+
+@dataclass(frozen=True)
+class ProgramPlan:
+    """One program and its layers in the order they run."""
+
+    role: Role
+    width: int | None
+    layers: tuple[LayerSlice, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the program's name, the same in every runtime."""
+        return self.role if self.width is None else f"{self.role}_{self.width:02d}"
+
+
+def plan_programs(spec: SupernetSpec, widths: Sequence[int]) -> tuple[ProgramPlan, ...]:
+    """Return the programs that serve `widths`: prefix and one tail per width, or one net per width without a gate."""
+    unknown = [width for width in widths if not 0 <= width < spec.n_widths]
+    if unknown or not widths or list(widths) != sorted(set(widths)):
+        raise SliceError(f"widths {list(widths)} are not ascending choices of 0…{spec.n_widths - 1} of {spec.name}; change --widths")
+    if spec.gate is None:
+        return tuple(ProgramPlan("net", width, _slices(spec.layers, width)) for width in widths)
+    gate_block = spec.blocks[spec.gate_block]
+    before = (spec.stem_layer, *(layer for block in spec.blocks[: spec.gate_block] for layer in block.layers))
+    after = (layer for block in spec.blocks[spec.gate_block + 1 :] for layer in block.layers)
+    prefix = (*before, *(layer for layer in gate_block.layers if layer is not gate_block.pointwise))
+    tail = (gate_block.pointwise, *after, spec.classifier)
+    return (
+        ProgramPlan("prefix", None, _slices(prefix, 0)),
+        *(ProgramPlan("tail", width, _slices(tail, width)) for width in widths),
+    )
+
+
+@dataclass(frozen=True)
+class WeightLevels:
+    """The distinct ranges in which programs use one weight tensor, narrow → wide."""
+
+    name: str
+    out_channels: tuple[int, ...]
+    in_channels: tuple[int, ...]
+
+    @property
+    def widest(self) -> tuple[int, int]:
+        """Return the range that holds all others."""
+        return self.out_channels[-1], self.in_channels[-1]
+
+    def index(self, out_channels: int, in_channels: int) -> int:
+        """Return which level has this range."""
+        return list(zip(self.out_channels, self.in_channels, strict=True)).index((out_channels, in_channels))
+
+
+def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:
+    """Return, per layer name, the ranges its weight is used in; each must contain the one before it."""
+    ranges: dict[str, set[tuple[int, int]]] = {}
+    for program in programs:
+        for piece in program.layers:
+            ranges.setdefault(piece.name, set()).add((piece.out_channels, piece.in_channels))
+    levels = {}
+    for name, used in ranges.items():
+        outs, ins = zip(*sorted(used), strict=True)
+        if list(ins) != sorted(ins):
+            raise SliceError(f"layer {name}: ranges {sorted(used)} are not nested; every width must contain the narrower ones")
+        levels[name] = WeightLevels(name, outs, ins)
+    return levels
+
+
+def _slices(layers: Iterable[LayerSpec], width: int) -> tuple[LayerSlice, ...]:
+    return tuple(
+        LayerSlice(
+            layer,
+            layer.out_channels[width],
+            1 if layer.kind == "depthwise" else layer.in_channels[width],
+            layer.statistics[width] if layer.statistics is not None else None,
+        )
+        for layer in layers
+    )

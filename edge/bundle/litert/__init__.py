@@ -1,0 +1,1 @@
+"""Nested LiteRT files: one flatbuffer in which every program's weights are views of shared payloads, and plain files made from it."""
