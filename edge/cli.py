@@ -81,7 +81,7 @@ class RootGroup(TyperGroup):
         commands = {name: LazyCommand(name, entry) for name, entry in COMMANDS.items()}
         super().__init__(**{**attributes, "commands": commands})
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """List every command with its help in full."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])

@@ -1,4 +1,4 @@
-"""The bundle's contract: `manifest.json`, schema "dsnet-bundle/1". `MAX_…` bounds are checked before anything is allocated.
+"""The bundle's contract: `manifest.json`, schema "dsnet-bundle/1". `MAX_…` bounds are checked before allocation.
 
 Readers accept unknown fields of the same major version and refuse a higher major version by name.
 """
@@ -24,7 +24,7 @@ class Record(BaseModel):
 
 
 class TensorInfo(Record):
-    """One input or output of a program. `scale` and `zero_point` are given for quantized tensors: real = scale·(q − zero_point)."""
+    """One input or output of a program. Quantized tensors give real = `scale`·(q − `zero_point`)."""
 
     name: str
     shape: list[Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]] = Field(min_length=1, max_length=8)
@@ -64,7 +64,7 @@ class Parity(Record):
 
     program: str
     max_abs_difference: Finite
-    """Largest absolute difference of any output between the nested artifact and plain static models of the same integers."""
+    """Largest absolute difference of any output between the nested artifact and plain models of the same integers."""
     images: Annotated[int, Field(ge=1)]
 
 
@@ -167,7 +167,9 @@ class OperatingPoint(Record):
     @model_validator(mode="after")
     def _thresholds_fit_widths(self) -> "OperatingPoint":
         if len(self.thresholds) != len(self.widths) - 1:
-            raise ValueError(f"{len(self.widths)} widths need {len(self.widths) - 1} thresholds, found {len(self.thresholds)}")
+            raise ValueError(
+                f"{len(self.widths)} widths need {len(self.widths) - 1} thresholds, found {len(self.thresholds)}"
+            )
         if self.thresholds != sorted(self.thresholds) or self.widths != sorted(set(self.widths)):
             raise ValueError("widths must ascend and thresholds must not decrease")
         return self
