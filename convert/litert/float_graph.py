@@ -5,7 +5,8 @@ made by swapping constants and channel counts. That is sound only for operators 
 them, anything else is refused by name.
 """
 
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,15 +31,14 @@ class Filter:
     """Where one layer's constants sit in a graph."""
 
     layer: LayerSlice
-    operator: int
     weight: int
     """Tensor index of the filter: OHWI, depthwise 1HWC."""
     bias: int
 
 
 @dataclass(frozen=True)
-class FloatGraph:
-    """One program in float32: a graph over its own constants, and its filters in the order they run."""
+class Graph:
+    """One program: a graph over its own constants, and its filters in the order they run."""
 
     plan: ProgramPlan
     program: Program
@@ -50,6 +50,15 @@ class FloatGraph:
         """Return the graph as a file of one program."""
         return GraphFile([self.program], self.constants)
 
+    def reader(self, tensor: int) -> Any:
+        """Return the operator that reads a constant tensor."""
+        return next(operator for operator in self.program.graph.operators if tensor in operator.inputs)
+
+    def own_copy(self) -> "Graph":
+        """Return a graph that can be changed without changing this one."""
+        program = replace(self.program, graph=deepcopy(self.program.graph), codes=list(self.program.codes))
+        return replace(self, program=program, constants=Constants(list(self.constants.data)))
+
 
 def signature(plan: ProgramPlan) -> tuple[list[str], list[str]]:
     """Return the names of a program's inputs and outputs."""
@@ -60,7 +69,7 @@ def signature(plan: ProgramPlan) -> tuple[list[str], list[str]]:
     }[plan.role]
 
 
-def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -> FloatGraph:
+def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -> Graph:
     """Tie every filter of an exported graph to its layer by content (the exporter sees the same folded float32 values as we do)."""
     model = schema.ModelT.InitFromPackedBuf(exported, 0)
     if len(model.subgraphs) != 1:
@@ -71,48 +80,43 @@ def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -
     _own_buffers(graph, constants)
     waiting: dict[bytes, list[LayerSlice]] = {}
     for layer in plan.layers:
-        waiting.setdefault(_stored(fold(tensors, layer, epsilon)[0], layer).tobytes(), []).append(layer)
+        waiting.setdefault(stored(fold(tensors, layer, epsilon)[0], layer).tobytes(), []).append(layer)
     filters = []
-    for number, operator in enumerate(graph.operators):
+    for operator in graph.operators:
         if model.operatorCodes[operator.opcodeIndex].builtinCode not in FILTERED:
             continue
         weight, bias = int(operator.inputs[1]), int(operator.inputs[2])
         candidates = waiting.get(constants.data[graph.tensors[weight].buffer].tobytes(), [])
         if not candidates:
             raise ExportError(f"program {plan.name}: filter {weight} of shape {list(graph.tensors[weight].shape)} matches no layer")
-        filters.append(Filter(candidates.pop(0), number, weight, bias))
+        filters.append(Filter(candidates.pop(0), weight, bias))
     missing = [layer.name for layers in waiting.values() for layer in layers]
     if missing:
         raise ExportError(f"program {plan.name}: the exported graph lacks the layers {', '.join(missing)}")
     inputs, outputs = signature(plan)
     program = Program(plan.name, graph, inputs, outputs, model.operatorCodes)
-    return with_width(FloatGraph(plan, program, constants, tuple(filters)), plan, tensors, epsilon)
+    return with_width(Graph(plan, program, constants, tuple(filters)), plan, tensors, epsilon)
 
 
-def with_width(widest: FloatGraph, plan: ProgramPlan, tensors: Tensors, epsilon: float) -> FloatGraph:
+def with_width(widest: Graph, plan: ProgramPlan, tensors: Tensors, epsilon: float) -> Graph:
     """Return the same graph with another program's constants and channel counts; `plan` must have the same layers."""
     by_name = {layer.name: layer for layer in plan.layers}
-    graph, constants = _copy_graph(widest.program.graph), Constants()
-    for tensor in graph.tensors:
-        if tensor.buffer:
-            tensor.buffer = constants.add(widest.constants.data[tensor.buffer])
+    made = widest.own_copy()
+    graph, constants = made.program.graph, made.constants
     filters = []
     for old in widest.filters:
         layer = by_name[old.layer.name]
         weight, bias = fold(tensors, layer, epsilon)
-        stored = _stored(weight, layer)
-        for index, array in ((old.weight, stored), (old.bias, bias)):
+        for index, array in ((old.weight, stored(weight, layer)), (old.bias, bias)):
             tensor = graph.tensors[index]
             tensor.shape = np.array(array.shape, np.int32)
             constants.data[tensor.buffer] = np.frombuffer(array.tobytes(), np.uint8)
-        filters.append(Filter(layer, old.operator, old.weight, old.bias))
-    _spread_channels(graph, widest.program.codes, plan)
-    inputs, outputs = signature(plan)
-    program = Program(plan.name, graph, inputs, outputs, widest.program.codes)
-    return FloatGraph(plan, program, constants, tuple(filters))
+        filters.append(Filter(layer, old.weight, old.bias))
+    _spread_channels(graph, made.program.codes, plan)
+    return Graph(plan, replace(made.program, name=plan.name), constants, tuple(filters))
 
 
-def _stored(weight: NDArray[np.float32], layer: LayerSlice) -> NDArray[np.float32]:
+def stored(weight: NDArray[Any], layer: LayerSlice) -> NDArray[Any]:
     """Return an OIHW weight as LiteRT stores it: OHWI, or 1HWC for depthwise."""
     return np.ascontiguousarray(weight.transpose((1, 2, 3, 0) if layer.layer.kind == "depthwise" else (0, 2, 3, 1)))
 
@@ -154,14 +158,3 @@ def _spread_channels(graph: Any, codes: list[Any], plan: ProgramPlan) -> None:
             channels = max(int(tensors[index].shape[-1]) for index in sources)
         output.shape = np.array([*output.shape[:-1], channels], np.int32)
 
-
-def _copy_graph(graph: Any) -> Any:
-    copy = type(graph)()
-    copy.__dict__.update(graph.__dict__)
-    copy.tensors = []
-    for tensor in graph.tensors:
-        made = type(tensor)()
-        made.__dict__.update(tensor.__dict__)
-        made.quantization = None
-        copy.tensors.append(made)
-    return copy

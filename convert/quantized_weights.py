@@ -1,0 +1,75 @@
+"""One int8 payload per weight, for all widths; what differs between widths is a scale per output channel.
+
+    payload[o] = rint(s_o · W[o] / step[o]),   step[o] = max|W[o]| / 127 over the widest range any program uses
+    folded weight at width k ≈ payload[:O_k, :I_k] · scale_k,   scale_k[o] = step[o] · |bn_k.scale[o]|
+
+s_o is the sign of the batch norm's gamma, the same for every width because gamma is shared: moving it into the payload keeps every
+scale positive, which the int8 kernels of all three runtimes require (LiteRT silently loses delegation otherwise).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.fold import Float, Tensors, batch_norm, weight_slice
+from convert.slice_plan import LayerSlice, ProgramPlan
+
+Int8 = NDArray[np.int8]
+
+NEGLIGIBLE = np.float32(2.0**-24)
+"""A channel whose scale is below this share of its layer's largest adds less than float32 resolves: its payload becomes 0."""
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """A weight's shared integers at its widest range."""
+
+    payload: Int8
+    """[O, I, k, k] (depthwise [C, 1, k, k]), within ±127."""
+    step: Float
+    """[O], above 0."""
+
+
+def quantize_weight(tensors: Tensors, widest: LayerSlice) -> QuantizedWeight:
+    """Return the shared integers of a layer from the widest range in which it is used."""
+    weight = weight_slice(tensors, widest)
+    sign = np.ones(widest.out_channels, np.float32)
+    if widest.statistics is not None:
+        gamma = tensors[f"{widest.name}_bn.weight"][: widest.out_channels]
+        sign = np.where(np.abs(gamma) < NEGLIGIBLE * np.abs(gamma).max(initial=0), 0, np.sign(gamma)).astype(np.float32)
+    reach = np.abs(weight).max(axis=(1, 2, 3))
+    step = np.where(reach > 0, reach / np.float32(127), np.float32(1)).astype(np.float32)
+    payload = np.rint(weight * (sign / step)[:, None, None, None]).clip(-127, 127).astype(np.int8)
+    return QuantizedWeight(payload, step)
+
+
+def quantize_weights(tensors: Tensors, programs: Sequence[ProgramPlan]) -> dict[str, QuantizedWeight]:
+    """Return the shared integers of every layer of a set of programs."""
+    widest: dict[str, LayerSlice] = {}
+    for program in programs:
+        for layer in program.layers:
+            seen = widest.get(layer.name)
+            if seen is None or (layer.out_channels, layer.in_channels) > (seen.out_channels, seen.in_channels):
+                widest[layer.name] = layer
+    return {name: quantize_weight(tensors, layer) for name, layer in widest.items()}
+
+
+def scale_at(quantized: QuantizedWeight, tensors: Tensors, layer: LayerSlice, epsilon: float) -> Float:
+    """Return scale_k, [out_channels], above 0: folded weight ≈ payload · scale."""
+    step = quantized.step[: layer.out_channels]
+    if layer.statistics is None:
+        return step
+    factor = np.abs(batch_norm(tensors, layer, epsilon).scale)
+    largest = factor.max(initial=0)
+    # A zeroed payload row needs some positive scale; its own may underflow.
+    return step * np.maximum(factor, NEGLIGIBLE * largest if largest > 0 else np.float32(1))
+
+
+def payload_at(quantized: QuantizedWeight, layer: LayerSlice) -> Int8:
+    """Return the payload's range at this width, OIHW."""
+    return quantized.payload[: layer.out_channels, : layer.in_channels]
+
+
+QuantizedWeights = Mapping[str, QuantizedWeight]
