@@ -1,0 +1,76 @@
+"""A bundle's manifest as tables for people."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from common.console import table
+from edge.bundle.checks import artifact_widths
+from edge.bundle.manifest import Artifact, Manifest, OperatingPoint
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+ARTIFACTS = ("runtime", "precision", "file", "bytes", "widths", "max difference from plain", "checked with")
+POINTS = ("name", "device", "artifact", "budget ms", "expected ms", "accuracy", "thresholds", "shares", "bound")
+
+
+def tables(manifest: Manifest) -> Iterator["Table"]:
+    """Yield the tables that describe a bundle: network, widths, artifacts, operating points where there are any."""
+    yield table("Network", ("property", "value"), _network_rows(manifest))
+    yield table("Widths", ("width", "name", "MACs", "parameters", "gate logit"), _width_rows(manifest))
+    yield table("Artifacts", ARTIFACTS, map(_artifact_row, manifest.artifacts))
+    if manifest.operating_points:
+        yield table("Operating points", POINTS, (_point_row(manifest, point) for point in manifest.operating_points))
+
+
+def _network_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    model = manifest.model
+    yield "name", model.name
+    yield (
+        "input",
+        f"{model.input_size}×{model.input_size} RGB, mean {_numbers(model.mean)}, std {_numbers(model.std)}",
+    )
+    more = f" and {len(model.classes) - 5} more" if len(model.classes) > 5 else ""
+    yield "classes", f"{len(model.classes)}: {', '.join(model.classes[:5])}{more}"
+    yield "gate", f"{manifest.gate.kind}, {len(manifest.gate.choices)} choices" if manifest.gate else "none"
+
+
+def _width_rows(manifest: Manifest) -> Iterator[tuple[object, ...]]:
+    choices = manifest.gate.choices if manifest.gate else []
+    for width in manifest.widths:
+        logit = choices.index(width.index) if width.index in choices else "–"
+        yield width.index, width.name, f"{width.macs:,}", f"{width.params:,}", logit
+
+
+def _artifact_row(artifact: Artifact) -> tuple[object, ...]:
+    difference = f"{max(item.max_abs_difference for item in artifact.parity):g}" if artifact.parity else "–"
+    widths = ", ".join(map(str, artifact_widths(artifact)))
+    return (
+        artifact.runtime,
+        artifact.precision,
+        artifact.file,
+        f"{artifact.bytes:,}",
+        widths,
+        difference,
+        artifact.runtime_version,
+    )
+
+
+def _point_row(manifest: Manifest, point: OperatingPoint) -> tuple[object, ...]:
+    bound = any(artifact.sha256 == point.artifact_sha256 for artifact in manifest.artifacts)
+    return (
+        point.name,
+        f"{point.device}, {point.threads} threads",
+        f"{point.runtime} {point.precision}",
+        f"{point.budget_ms:g} ({point.statistic})",
+        f"{point.expected_budget_ms:.3f}",
+        f"{point.calibration_accuracy:.2%}",
+        _numbers(point.thresholds),
+        ", ".join(f"{share.width}: {share.share:.1%}" for share in point.shares),
+        "yes" if bound else "no: another artifact's",
+    )
+
+
+def _numbers(values: list[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
