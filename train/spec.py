@@ -1,8 +1,9 @@
 """What a supernet looks like, as data: frozen dataclasses, JSON in and out, no torch.
 
-A width is an index 0 … n_widths-1 into the routing space, narrow → wide. A stage whose `channels` has one entry per width is *routed*;
-any other stage runs at `channels[0]` at every width. Training alone knows one more index, `spec.largest`: the network with its
-un-routed stages widened too (the "largest" mode of DS-Net); where no stage can be widened it is simply the last width.
+A width is an index 0 … n_widths-1 into the routing space, narrow → wide. A stage whose `channels` has one entry per
+width is *routed*; any other stage runs at `channels[0]` at every width. Training alone knows one more index,
+`spec.largest`: the network with its un-routed stages widened too (the "largest" mode of DS-Net); where no stage can be
+widened it is simply the last width.
 
 Layout of one network (DS-Net, Li et al., CVPR 2021, section 4; block: MobileNetV1 with attention in every block):
 
@@ -11,9 +12,11 @@ Layout of one network (DS-Net, Li et al., CVPR 2021, section 4; block: MobileNet
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import resources
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -197,7 +200,7 @@ class SupernetSpec:
         try:
             fields = json.loads(text)
             return cls.from_dict(fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise SpecError(f"not a supernet spec: {error}") from error
 
     @classmethod
@@ -205,7 +208,7 @@ class SupernetSpec:
         """Build a spec from the dictionary that `to_json` writes."""
         known = dict(fields)
         stem, stages, gate = known.pop("stem"), known.pop("stages"), known.pop("gate")
-        tuples = {key: tuple(known.pop(key)) for key in ("mean", "std") if key in known}
+        tuples: dict[str, Any] = {key: tuple(known.pop(key)) for key in ("mean", "std") if key in known}
         return cls(
             stem=_stage(stem),
             stages=tuple(_stage(stage) for stage in stages),
@@ -227,7 +230,8 @@ class SupernetSpec:
         return BlockSpec(
             name=name,
             depthwise=LayerSpec(
-                f"{name}.depthwise", "depthwise", wide_in, wide_in, stage.kernel, stride, False, self._statistics(before), size,
+                f"{name}.depthwise", "depthwise", wide_in, wide_in,
+                stage.kernel, stride, False, self._statistics(before), size,
             ),
             reduce=LayerSpec(f"{name}.attention.reduce", "conv", wide_in, reduced, 1, 1, True, None, 1),
             expand=LayerSpec(f"{name}.attention.expand", "conv", reduced, wide_in, 1, 1, True, None, 1),
@@ -249,7 +253,8 @@ def load_spec(name_or_path: str) -> SupernetSpec:
     if name_or_path.endswith(".json"):
         path = Path(name_or_path)
         if not path.is_file():
-            raise SpecError(f"no spec file at {name_or_path}; give a shipped name ({', '.join(spec_names())}) or a .json path")
+            names = ", ".join(spec_names())
+            raise SpecError(f"no spec file at {name_or_path}; give a shipped name ({names}) or a .json path")
         return SupernetSpec.from_json(path.read_text())
     if name_or_path not in spec_names():
         raise SpecError(f"unknown spec {name_or_path!r}; valid: {', '.join(spec_names())}, or the path of a .json file")
@@ -271,14 +276,20 @@ def _problems(spec: SupernetSpec) -> list[str]:
         found.append(f"resolution {spec.resolution} is not within 8…{MAX_RESOLUTION}")
     if not _whole(spec.classes, 2, MAX_CLASSES):
         found.append(f"classes {spec.classes} is not within 2…{MAX_CLASSES}")
-    if len(spec.mean) != 3 or len(spec.std) != 3 or not all(deviation > 0 for deviation in spec.std):
+    if not isinstance(spec.name, str) or not re.fullmatch(r"[\w.-]{1,64}", spec.name):
+        found.append("the name needs 1…64 letters, digits, dots, dashes or underscores")
+    if len(spec.mean) != 3 or len(spec.std) != 3 or not all(0 < deviation < inf for deviation in spec.std):
         found.append("mean and std need three numbers each, std above 0")
+    if not all(isfinite(number) for number in (*spec.mean, spec.bn_epsilon)) or not 0 < spec.bn_epsilon < 1:
+        found.append("mean must be finite, bn_epsilon in (0, 1)")
     if not 0 < spec.attention_ratio <= 1 or not 0 <= spec.dropout < 1:
         found.append("attention_ratio must be in (0, 1], dropout in [0, 1)")
     if not 1 <= len(spec.stages) <= 32:
         return [*found, f"{len(spec.stages)} stages; valid: 1…32"]
     for label, stage in [("stem", spec.stem), *((f"stage {i}", stage) for i, stage in enumerate(spec.stages))]:
         found += [f"{label}: {clause}" for clause in _stage_problems(stage)]
+    if sum(stage.depth for stage in spec.stages if _whole(stage.depth, 1, MAX_DEPTH)) > MAX_DEPTH:
+        found.append(f"more than {MAX_DEPTH} blocks in all")
     return found or _routing_problems(spec)
 
 
@@ -297,15 +308,22 @@ def _stage_problems(stage: StageSpec) -> list[str]:
 
 def _routing_problems(spec: SupernetSpec) -> list[str]:
     routed = [len(stage.channels) == spec.n_widths for stage in spec.stages]
+    found = [
+        f"{label} has {len(stage.channels)} channel counts; "
+        f"valid: {spec.n_widths} (routed), or 1 or 2 (narrow and training-only wide)"
+        for label, stage in [("stem", spec.stem), *((f"stage {i}", stage) for i, stage in enumerate(spec.stages))]
+        if len(stage.channels) not in (1, 2, spec.n_widths)
+    ]
     if spec.gate is None:
-        return []
-    found = []
+        return found
     if not _whole(spec.gate.stage, 0, len(spec.stages) - 1):
-        return [f"gate stage {spec.gate.stage} is not within 0…{len(spec.stages) - 1}"]
+        return [*found, f"gate stage {spec.gate.stage} is not within 0…{len(spec.stages) - 1}"]
     if routed != [number >= spec.gate.stage for number in range(len(routed))]:
-        found.append(f"with the gate in stage {spec.gate.stage}, exactly that stage and the later ones need {spec.n_widths} channel counts")
+        place = f"with the gate in stage {spec.gate.stage}"
+        found.append(f"{place}, exactly that stage and the later ones need {spec.n_widths} channel counts")
     choices = spec.gate.choices
-    if not choices or list(choices) != sorted(set(choices)) or not all(_whole(c, 0, spec.n_widths - 1) for c in choices):
+    widths = all(_whole(choice, 0, spec.n_widths - 1) for choice in choices)
+    if not choices or not widths or list(choices) != sorted(set(choices)):
         found.append(f"gate choices {list(choices)} must be ascending widths within 0…{spec.n_widths - 1}")
     return found
 

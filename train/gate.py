@@ -1,0 +1,36 @@
+"""The slimming head and its two ways to decide: noisy and differentiable in training, deterministic at evaluation.
+
+DS-Net (Li et al., CVPR 2021), section 4.1 "double-headed dynamic gate". One logit per routing choice of the spec.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.layers import SlicedConv2d
+
+
+class SlimmingHead(SlicedConv2d):
+    """A 1×1 convolution without bias on the attention's reduced trunk."""
+
+    def forward(self, x: Tensor, width: int) -> Tensor:
+        """Map the trunk (n, reduced, 1, 1) to gate logits (n, choices)."""
+        return super().forward(x, width).flatten(1)
+
+
+def straight_through_choice(gate_logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    """Sample one choice per image: one-hot (n, choices) forward, the gradient of the Gumbel-softmax backward.
+
+    Gumbel-softmax, Jang et al., ICLR 2017, equations 1-2 and the straight-through estimator of section 2.2. The noise
+    comes from `generator` (on the CPU, so that a seed means the same draw on every device).
+    """
+    exponential = torch.empty(gate_logits.shape).exponential_(generator=generator)
+    gumbel = -exponential.clamp_min(torch.finfo(torch.float32).tiny).log().to(gate_logits)
+    soft = ((gate_logits + gumbel) / temperature).softmax(dim=1)
+    hard = F.one_hot(soft.argmax(dim=1), soft.shape[1]).to(soft)
+    return hard + soft - soft.detach()
+
+
+def decide(gate_logits: Tensor) -> Tensor:
+    """Return the choice (n,) of the highest logit: no noise, so an image always gets the same width."""
+    return gate_logits.argmax(dim=1)

@@ -1,0 +1,104 @@
+"""Layers with nested weights: width k uses a prefix of every tensor. Width is an argument of `forward`, never state.
+
+Shapes: n images, c_in[w] and c_out[w] channels at width w, h × w pixels. Tensors are held at full size (the last entry
+of the layer's channel counts).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from train.spec import LayerSpec
+
+BN_MOMENTUM = 0.1
+"""Share of the newest batch in the running statistics while training; recalibration replaces them afterwards."""
+
+
+class SlicedConv2d(nn.Module):
+    """A full, depthwise or 1×1 convolution, padded by kernel // 2. Parameters are zero until initialised or loaded."""
+
+    def __init__(self, layer: LayerSpec) -> None:
+        super().__init__()
+        self.layer = layer
+        inputs = 1 if layer.kind == "depthwise" else layer.in_channels[-1]
+        self.weight = nn.Parameter(torch.zeros(layer.out_channels[-1], inputs, layer.kernel, layer.kernel))
+        self.bias = nn.Parameter(torch.zeros(layer.out_channels[-1])) if layer.bias else None
+
+    def forward(self, x: Tensor, width: int) -> Tensor:
+        """Map (n, c_in[w], h, w) to (n, c_out[w], ceil(h / stride), ceil(w / stride))."""
+        layer, outputs = self.layer, self.layer.out_channels[width]
+        depthwise = layer.kind == "depthwise"
+        weight = self.weight[:outputs] if depthwise else self.weight[:outputs, : layer.in_channels[width]]
+        bias = None if self.bias is None else self.bias[:outputs]
+        return F.conv2d(x, weight, bias, layer.stride, layer.kernel // 2, groups=outputs if depthwise else 1)
+
+
+class SlicedLinear(nn.Module):
+    """A fully connected layer. Parameters are zero until initialised or loaded."""
+
+    def __init__(self, layer: LayerSpec) -> None:
+        super().__init__()
+        self.layer = layer
+        self.weight = nn.Parameter(torch.zeros(layer.out_channels[-1], layer.in_channels[-1]))
+        self.bias = nn.Parameter(torch.zeros(layer.out_channels[-1])) if layer.bias else None
+
+    def forward(self, x: Tensor, width: int) -> Tensor:
+        """Map (n, c_in[w]) to (n, c_out[w])."""
+        inputs, outputs = self.layer.in_channels[width], self.layer.out_channels[width]
+        bias = None if self.bias is None else self.bias[:outputs]
+        return F.linear(x, self.weight[:outputs, :inputs], bias)
+
+
+class Statistics(nn.Module):
+    """The running mean and variance of one set of channels."""
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+
+
+class WidthBatchNorm2d(nn.Module):
+    """Batch norm with statistics per index and ONE affine that every width slices (DS-Net, Li et al., CVPR 2021)."""
+
+    def __init__(self, layer: LayerSpec, epsilon: float) -> None:
+        super().__init__()
+        if layer.statistics is None:
+            raise ValueError(f"layer {layer.name} has no batch norm")
+        self.indices = layer.statistics
+        self.channels = layer.out_channels
+        self.epsilon = epsilon
+        self.weight = nn.Parameter(torch.ones(layer.out_channels[-1]))
+        self.bias = nn.Parameter(torch.zeros(layer.out_channels[-1]))
+        self.statistics = nn.ModuleList(Statistics(channels) for channels in statistics_channels(layer))
+
+    def statistics_of(self, width: int) -> Statistics:
+        """Return the statistics that `width` normalises with."""
+        statistics = self.statistics[self.indices[width]]
+        assert isinstance(statistics, Statistics)
+        return statistics
+
+    def forward(self, x: Tensor, width: int) -> Tensor:
+        """Normalise (n, c_out[w], h, w): by the batch in training mode, by the statistics of `width` otherwise."""
+        statistics, channels = self.statistics_of(width), self.channels[width]
+        return F.batch_norm(
+            x, statistics.mean, statistics.var, self.weight[:channels], self.bias[:channels],
+            self.training, BN_MOMENTUM, self.epsilon,
+        )  # fmt: skip
+
+
+def statistics_channels(layer: LayerSpec) -> list[int]:
+    """Return the channel count of every set of batch-norm statistics, in index order; empty without batch norm."""
+    counts = dict(zip(layer.statistics or (), layer.out_channels, strict=False))
+    return [counts[index] for index in sorted(counts)]
+
+
+def normalise_by_batch(module: nn.Module) -> None:
+    """Put `module` in evaluation mode (no dropout) with every batch norm normalising by the batch at hand."""
+    module.eval()
+    for child in module.modules():
+        if isinstance(child, WidthBatchNorm2d):
+            child.train()

@@ -1,0 +1,165 @@
+"""The supernet: one module, every width an argument of `forward`.
+
+Shapes: n images, r = spec.resolution, c[w] channels at width w, f = features after the attention of the gate's block.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from train.errors import TrainError
+from train.gate import SlimmingHead, decide
+from train.layers import SlicedConv2d, SlicedLinear, WidthBatchNorm2d
+from train.spec import BlockSpec, SupernetSpec
+
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "hardswish": F.hardswish,
+}
+
+
+class Attention(nn.Module):
+    """Squeeze-and-excitation (Hu et al., CVPR 2018): pool → reduce → ReLU → expand → sigmoid → scale the input."""
+
+    def __init__(self, block: BlockSpec) -> None:
+        super().__init__()
+        self.reduce = SlicedConv2d(block.reduce)
+        self.expand = SlicedConv2d(block.expand)
+
+    def trunk(self, x: Tensor, width: int) -> Tensor:
+        """Return the pooled, reduced, rectified input (n, reduced, 1, 1), which the gate reads too."""
+        return F.relu(self.reduce(x.mean((2, 3), keepdim=True), width))
+
+    def apply_trunk(self, x: Tensor, trunk: Tensor, width: int) -> Tensor:
+        """Return `x` (n, c[w], h, w) with every channel scaled by the trunk's attention."""
+        return x * torch.sigmoid(self.expand(trunk, width))
+
+
+class Block(nn.Module):
+    """depthwise → batch norm → activation → attention, then pointwise → batch norm → activation."""
+
+    def __init__(self, block: BlockSpec, activation: Callable[[Tensor], Tensor], epsilon: float) -> None:
+        super().__init__()
+        self.activation = activation
+        self.depthwise = SlicedConv2d(block.depthwise)
+        self.depthwise_bn = WidthBatchNorm2d(block.depthwise, epsilon)
+        self.attention = Attention(block)
+        self.pointwise = SlicedConv2d(block.pointwise)
+        self.pointwise_bn = WidthBatchNorm2d(block.pointwise, epsilon)
+
+    def attend(self, x: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Run the first half; return the attended features and the attention's trunk."""
+        x = self.activation(self.depthwise_bn(self.depthwise(x, width), width))
+        trunk = self.attention.trunk(x, width)
+        return self.attention.apply_trunk(x, trunk, width), trunk
+
+    def project(self, x: Tensor, width: int) -> Tensor:
+        """Run the second half on attended features."""
+        return self.activation(self.pointwise_bn(self.pointwise(x, width), width))
+
+    def forward(self, x: Tensor, width: int) -> Tensor:
+        """Run the whole block."""
+        return self.project(self.attend(x, width)[0], width)
+
+
+class Supernet(nn.Module):
+    """A dynamic-width network built from its spec. Its weights are zero until initialised or loaded.
+
+    `width` is 0 … spec.n_widths - 1, or spec.largest, which only training uses.
+    """
+
+    def __init__(self, spec: SupernetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.activation = ACTIVATION_FUNCTIONS[spec.activation]
+        self.stem = SlicedConv2d(spec.stem_layer)
+        self.stem_bn = WidthBatchNorm2d(spec.stem_layer, spec.bn_epsilon)
+        blocks = [Block(block, self.activation, spec.bn_epsilon) for block in spec.blocks]
+        remaining = iter(blocks)
+        self.stages = nn.ModuleList(nn.ModuleList(next(remaining) for _ in range(stage.depth)) for stage in spec.stages)
+        gates = [block.gate for block in spec.blocks if block.gate]
+        self.gate = SlimmingHead(gates[0]) if gates else None
+        self.classifier = SlicedLinear(spec.classifier)
+
+    @classmethod
+    def from_tensors(cls, spec: SupernetSpec, tensors: Mapping[str, np.ndarray]) -> "Supernet":
+        """Build the network of a checkpoint, in evaluation mode."""
+        model = cls(spec)
+        model.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in tensors.items()})
+        return model.eval()
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return a copy of every parameter and statistic as float32 NumPy, by checkpoint name."""
+        return {name: value.detach().float().cpu().numpy().copy() for name, value in self.state_dict().items()}
+
+    @property
+    def blocks(self) -> list[Block]:
+        """Return every block in the order it runs."""
+        return [block for stage in self.stages for block in stage]  # type: ignore[attr-defined]
+
+    def forward(self, images: Tensor, width: int) -> Tensor:
+        """Map normalised images (n, 3, r, r) to logits (n, classes) at one width."""
+        x = self._embed(images, width)
+        for block in self.blocks:
+            x = block(x, width)
+        return self._classify(x, width)
+
+    def forward_prefix(self, images: Tensor, width: int = 0) -> tuple[Tensor, Tensor]:
+        """Run what every image runs; return features (n, f, h, w), attended, and gate logits (n, choices).
+
+        Every width of the routing space shares this part, so `width` matters for `spec.largest` alone. A network without
+        a gate raises a TrainError.
+        """
+        gate, blocks, split = self._gate(), self.blocks, self.spec.gate_block
+        x = self._embed(images, width)
+        for block in blocks[:split]:
+            x = block(x, width)
+        features, trunk = blocks[split].attend(x, width)
+        return features, gate(trunk, width)
+
+    def forward_tail(self, features: Tensor, width: int) -> Tensor:
+        """Map the prefix's features (n, f, h, w) to logits (n, classes) at one width."""
+        blocks, split = self.blocks, self.spec.gate_block
+        x = blocks[split].project(features, width)
+        for block in blocks[split + 1 :]:
+            x = block(x, width)
+        return self._classify(x, width)
+
+    def forward_dynamic(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Let the gate choose; return logits (n, classes) and the width used per image (n,).
+
+        Images of one width run together, and only the chosen tail runs. Evaluation mode only (else a TrainError): in
+        training mode the batch norm of a group would depend on its company.
+        """
+        if self.training:
+            raise TrainError("dynamic inference needs evaluation mode; call .eval() on the supernet first")
+        features, gate_logits = self.forward_prefix(images)
+        choices = torch.tensor(self._choices(), device=images.device)
+        widths = choices[decide(gate_logits)]
+        logits = features.new_empty(len(images), self.spec.classes)
+        for width in torch.unique(widths).tolist():
+            chosen = widths == width
+            logits[chosen] = self.forward_tail(features[chosen], width)
+        return logits, widths
+
+    def _embed(self, images: Tensor, width: int) -> Tensor:
+        return self.activation(self.stem_bn(self.stem(images, width), width))
+
+    def _classify(self, x: Tensor, width: int) -> Tensor:
+        drop = self.training and width == self.spec.largest
+        pooled = F.dropout(x.mean((2, 3)), self.spec.dropout, training=drop)
+        logits: Tensor = self.classifier(pooled, width)
+        return logits
+
+    def _gate(self) -> SlimmingHead:
+        if self.gate is None:
+            raise TrainError(f"spec {self.spec.name!r} has no gate; give a spec with one, such as ds_mbv1_tiny")
+        return self.gate
+
+    def _choices(self) -> tuple[int, ...]:
+        return self.spec.gate.choices if self.spec.gate else ()
