@@ -14,5 +14,5 @@ def score(gate_logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def choose(scores: NDArray[np.float64], thresholds: list[float]) -> NDArray[np.intp]:
-    """Return, per score, the number of thresholds strictly below it: the position in the operating point's width list."""
+    """Return, per score, the number of thresholds strictly below it: the position in the point's width list."""
     return np.searchsorted(np.asarray(thresholds, np.float64), scores, side="left")

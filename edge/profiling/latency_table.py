@@ -1,18 +1,28 @@
-"""`latency.json`, schema "dsnet-latency/1": raw samples per (device, runtime, precision, threads, programs). Statistics are derived."""
+"""`latency.json`, schema "dsnet-latency/1": raw samples per (device, runtime, precision, threads, programs).
 
+Statistics are derived from the samples, never stored.
+"""
+
+import json
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from common import atomic_write
 from edge.bundle.manifest import Record, Runtime, Sha256
+from edge.bundle.records import read_record
+from edge.errors import BundleError, MeasurementError
 
 FORMAT = "dsnet-latency/1"
+MAX_BYTES = 64 << 20
+"""About three million samples."""
 
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Entry(Record):
-    """The samples of one timed unit: a program alone (`["tail_03"]`) or one image end to end (`["prefix", "tail_03"]`)."""
+    """The samples of one timed unit: a program alone (`["tail_03"]`) or end to end (`["prefix", "tail_03"]`)."""
 
     programs: list[str] = Field(min_length=1, max_length=8)
     first_run_ms: Milliseconds
@@ -44,7 +54,7 @@ class Run(Record):
     artifact_sha256: Sha256
     seed: int
     entries: list[Entry]
-    warnings: list[QualityWarning] = []
+    warnings: list[QualityWarning] = Field(default_factory=list)
     complete: bool
     """False while blocks are missing; `dsnet profile` resumes such a run."""
 
@@ -54,3 +64,26 @@ class LatencyTable(Record):
 
     format: str
     runs: list[Run]
+
+
+def load_latency(path: Path) -> LatencyTable:
+    """Read a latency table; raises MeasurementError, in one line, for anything but strict JSON of this schema."""
+    try:
+        table = read_record(path, LatencyTable, FORMAT, MAX_BYTES)
+    except BundleError as error:
+        raise MeasurementError(str(error)) from error
+    for run in table.runs:
+        for entry in run.entries:
+            if len(entry.blocks_ms) != len(entry.block_order):
+                raise MeasurementError(
+                    f"{path}: {'+'.join(entry.programs)} on {run.device} has {len(entry.blocks_ms)} blocks but "
+                    f"{len(entry.block_order)} positions in block_order; run dsnet profile again"
+                )
+    return table
+
+
+def save_latency(path: Path, table: LatencyTable) -> None:
+    """Write a latency table, whole or not at all."""
+    text = json.dumps(table.model_dump(mode="json"), allow_nan=False, separators=(",", ":"))
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
