@@ -1,0 +1,32 @@
+"""Run bundles: sessions, one per runtime; image loading; dynamic inference; predictions on labelled image sets."""
+
+from edge.runtime.dynamic import Answer, DynamicSession, Policy, open_dynamic
+from edge.runtime.image_sets import ImageSet, Sample, open_images, open_labelled
+from edge.runtime.images import ImageError, Preprocessing
+from edge.runtime.litert_session import LiteRtSession
+from edge.runtime.open_session import available_runtimes, open_session
+from edge.runtime.predict import predict_images
+from edge.runtime.predictions import Predictions, load_predictions, save_predictions
+from edge.runtime.session import Array, Session
+
+__all__ = [
+    "Answer",
+    "Array",
+    "DynamicSession",
+    "ImageError",
+    "ImageSet",
+    "LiteRtSession",
+    "Policy",
+    "Predictions",
+    "Preprocessing",
+    "Sample",
+    "Session",
+    "available_runtimes",
+    "load_predictions",
+    "open_dynamic",
+    "open_images",
+    "open_labelled",
+    "open_session",
+    "predict_images",
+    "save_predictions",
+]

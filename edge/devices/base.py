@@ -1,0 +1,43 @@
+"""What profiling needs of a device, and nothing more: a name, a fingerprint, and blocks of timed runs."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edge.bundle.manifest import Artifact
+
+if TYPE_CHECKING:
+    from edge.bundle.reader import Bundle
+
+
+class Workload(Protocol):
+    """Programs of one artifact, loaded on a device in ONE process: what is warmed up stays warm until it is timed."""
+
+    @property
+    def runtime_version(self) -> str:
+        """Return the runtime's name and version."""
+
+    def run_block(self, programs: Sequence[str], runs: int) -> list[float]:
+        """Run the programs one after the other, each fed with what those before it produced, `runs` times in a row.
+
+        Returns milliseconds per run, from the first program's input to the last one's output, in order.
+        """
+
+    def canary_ms(self) -> float:
+        """Return the time of a fixed amount of work that no artifact changes: it slows only when the device does."""
+
+
+class Device(Protocol):
+    """A machine that runs bundles."""
+
+    @property
+    def name(self) -> str:
+        """Return the short name, the key of latency tables and operating points: a serial, or `local`."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the facts that a latency depends on and that do not change from one run to the next."""
+
+    def open(
+        self, bundle: "Bundle", artifact: Artifact, programs: Sequence[str], threads: int
+    ) -> AbstractContextManager[Workload]:
+        """Load programs of an artifact; on leaving, whatever was changed on the device is undone."""

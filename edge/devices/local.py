@@ -1,0 +1,128 @@
+"""This machine as a device."""
+
+import gc
+import hashlib
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+
+from edge.bundle.manifest import Artifact
+from edge.devices.base import Workload
+from edge.runtime.open_session import open_session
+from edge.runtime.route import IMAGE, Route, feed
+from edge.runtime.session import Array, Session
+
+if TYPE_CHECKING:
+    from edge.bundle.reader import Bundle
+
+CANARY = bytes(1 << 20)
+"""1 MiB, hashed in about 1 ms: long against the clock's resolution, short against a block, and it fits the caches."""
+CANARY_RUNS = 5
+IMAGE_SEED = 0
+
+
+class LocalDevice:
+    """The machine this process runs on."""
+
+    name = "local"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return CPU model, cores, governor, memory, operating system and Python; None where a fact cannot be read."""
+        return {
+            "cpu": _cpu_model(),
+            "machine": platform.machine(),
+            "logical_cores": psutil.cpu_count(),
+            "physical_cores": psutil.cpu_count(logical=False),
+            "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            "governor": _governor(),
+            "memory_bytes": psutil.virtual_memory().total,
+            "os": platform.system(),
+            "kernel": platform.release(),
+            "python": platform.python_version(),
+        }
+
+    @contextmanager
+    def open(self, bundle: "Bundle", artifact: Artifact, programs: Sequence[str], threads: int) -> Iterator[Workload]:
+        """Load programs of an artifact in this process."""
+        yield LocalWorkload(open_session(bundle, artifact, programs, threads), artifact)
+
+
+class LocalWorkload:
+    """A session's programs, timed in this process on one image of Gaussian noise."""
+
+    def __init__(self, session: Session, artifact: Artifact, clock: Callable[[], int] = perf_counter_ns) -> None:
+        """Take a session that holds the head, where there is one; `clock` counts nanoseconds and never goes back."""
+        self._session = session
+        self._programs = {program.name: program for program in artifact.programs}
+        self._clock = clock
+        inputs = (tensor for program in artifact.programs for tensor in program.inputs)
+        shape = next(tensor.shape for tensor in inputs if tensor.name == IMAGE)
+        noise = np.random.default_rng(IMAGE_SEED).standard_normal(shape, np.float32)
+        self._tensors: dict[str, Array] = {IMAGE: noise}
+        # A tail timed alone reads the features that the head really gives for this image.
+        if (head := Route.of(artifact).head) is not None:
+            self._tensors.update(session.run(head.name, feed(head, self._tensors)))
+
+    @property
+    def runtime_version(self) -> str:
+        """Return the runtime's name and version."""
+        return self._session.runtime_version
+
+    def run_block(self, programs: Sequence[str], runs: int) -> list[float]:
+        """Run the programs one after the other `runs` times; returns milliseconds per run."""
+        chain = [self._programs[name] for name in programs]
+        samples = []
+        with _no_garbage_collection():
+            for _ in range(runs):
+                tensors = dict(self._tensors)
+                start = self._clock()
+                for program in chain:
+                    tensors.update(self._session.run(program.name, feed(program, tensors)))
+                samples.append((self._clock() - start) / 1e6)
+        return samples
+
+    def canary_ms(self) -> float:
+        """Return the median time of hashing a fixed buffer on one core."""
+        return median(self._canary_once() for _ in range(CANARY_RUNS))
+
+    def _canary_once(self) -> float:
+        start = self._clock()
+        hashlib.sha256(CANARY)
+        return (self._clock() - start) / 1e6
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector out of timed runs, as `timeit` does."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _cpu_model() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    named = {key.strip(): value.strip() for key, value in fields.items()}
+    return named.get("model name") or named.get("Hardware") or platform.processor() or None
+
+
+def _governor() -> str | None:
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text(encoding="ascii").strip()
+    except OSError:
+        return None

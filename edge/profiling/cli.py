@@ -1,0 +1,140 @@
+"""`dsnet profile`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from edge.profiling.latency_table import Entry, Run
+
+
+def profile(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder, or a .zip of one.")],
+    out: Annotated[Path, typer.Option(help="Latency table to write, or to add this run to (.json).")],
+    runtime: Annotated[str | None, typer.Option(help="Runtime, where the bundle holds several: litert.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision, where the bundle holds several: int8, wi8.")] = None,
+    widths: Annotated[str | None, typer.Option(help="Widths to measure, such as 0,3; default: all.")] = None,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads.")] = 1,
+    ci: Annotated[
+        str, typer.Option(help="A unit is finished when its median is known to within this (95% confidence).")
+    ] = "2%",
+    min_runs: Annotated[int, typer.Option(min=6, help="Timed runs per unit, at least.")] = 30,
+    max_runs: Annotated[int, typer.Option(min=6, help="Timed runs per unit, at most (rounded up to a block).")] = 1000,
+    budget_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Stop after this time; default: no limit.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the blocks' random order.")] = 0,
+    restart: Annotated[bool, typer.Option(help="Start over instead of continuing an unfinished run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable results.")] = False,
+) -> None:
+    """Measure the latency of every width of a bundle.
+
+    Times every program alone and every width end to end, in interleaved blocks of random order, until each median is
+    known well enough. Every finished block is saved at once: after an interruption the same command continues.
+    """
+    from common.console import print_json, progress
+    from edge.bundle.reader import open_bundle
+    from edge.devices.local import LocalDevice
+    from edge.profiling.measure import Settings, finished
+    from edge.profiling.profile import profile_bundle
+
+    opened = open_bundle(bundle)
+    settings = Settings(
+        ci=_fraction(ci), min_runs=min_runs, max_runs=max_runs, seed=seed, budget_seconds=budget_seconds
+    )
+    with progress() as bar:
+        task = bar.add_task("warming up", total=None)
+
+        def show(run: Run) -> None:
+            done = sum(finished(entry, settings) for entry in run.entries)
+            blocks = sum(len(entry.blocks_ms) for entry in run.entries)
+            bar.update(task, completed=done, total=len(run.entries), description=f"measuring, {blocks} blocks")
+
+        run = profile_bundle(
+            opened,
+            opened.artifact(runtime, precision),
+            LocalDevice(),
+            out,
+            widths=None if widths is None else _indices(widths),
+            threads=threads,
+            settings=settings,
+            restart=restart,
+            on_block=show,
+        )
+    if as_json:
+        print_json(_result(run, out))
+    else:
+        _print_run(run, out)
+
+
+def _fraction(text: str) -> float:
+    """Return 0.02 for "2%" and for "0.02"."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise MeasurementError(f"--ci {text!r} is no fraction between 0 and 1; give a percentage such as 2%")
+    return value
+
+
+def _indices(text: str) -> list[int]:
+    """Return [0, 3] for "0,3"."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise MeasurementError(f"--widths {text!r} is no list of widths; give indices such as 0,3")
+    return [int(part) for part in parts]
+
+
+def _result(run: "Run", out: Path) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from edge.profiling.statistics import summarise
+
+    units = [{"programs": entry.programs, **asdict(summarise(entry))} for entry in run.entries if entry.blocks_ms]
+    return {
+        "out": str(out),
+        "device": run.device,
+        "runtime": run.runtime,
+        "precision": run.precision,
+        "threads": run.threads,
+        "artifact_sha256": run.artifact_sha256,
+        "environment": {name: value for name, value in run.environment.items() if name != "canary_ms"},
+        "complete": run.complete,
+        "units": units,
+        "warnings": [warning.model_dump() for warning in run.warnings],
+    }
+
+
+def _print_run(run: "Run", out: Path) -> None:
+    from common.console import one_line, stdout, table
+
+    measured = [entry for entry in run.entries if entry.blocks_ms]
+    longest = max((len(entry.programs) for entry in measured), default=0)
+    narrowest = next((entry for entry in measured if len(entry.programs) == longest), None)
+    columns = ("unit", "runs", "first", "p50", "p90", "p99", "mean", "MAD", "±CI", "vs narrowest")
+    title = f"{run.device}, {run.runtime} {run.precision}, {run.threads} thread(s), milliseconds"
+    console = stdout()
+    console.print(table(title, columns, [_row(entry, narrowest, longest) for entry in measured]))
+    for warning in run.warnings:
+        console.print(f"{warning.code}: {one_line(warning.message)}; {warning.remedy}", markup=False, highlight=False)
+    state = "wrote" if run.complete else "unfinished; run the same command to continue:"
+    console.print(f"{state} {out}", markup=False, highlight=False)
+
+
+def _row(entry: "Entry", narrowest: "Entry | None", longest: int) -> tuple[str, ...]:
+    """Return a unit's cells; the last one compares widths, so only units that answer a whole image have it."""
+    from edge.profiling.statistics import paired_ratio, relative_half_width, samples_ms, summarise
+
+    summary = summarise(entry)
+    figures = (summary.first_run_ms, summary.p50_ms, summary.p90_ms, summary.p99_ms, summary.mean_ms, summary.mad_ms)
+    ratio_cell = ""
+    comparable = narrowest is not None and entry is not narrowest and len(entry.programs) == longest
+    if comparable and narrowest and min(len(entry.blocks_ms), len(narrowest.blocks_ms)) > 1:
+        ratio = paired_ratio(entry, narrowest)
+        ratio_cell = f"{ratio.value:.2f}x [{ratio.interval.low:.2f}, {ratio.interval.high:.2f}]"
+    half_width = f"{relative_half_width(samples_ms(entry)):.1%}"
+    return (" + ".join(entry.programs), str(summary.runs), *(f"{ms:.3f}" for ms in figures), half_width, ratio_cell)

@@ -1,0 +1,144 @@
+"""The measurement loop: warm up, then interleaved blocks in random order until every median is known well enough.
+
+One *block* is a few runs of one unit in a row; one *round* is one block of every unit that is not finished, in an order
+that the seed and the number of the round determine. Drift and other load thus hit all units alike. After every block a
+canary (fixed work) is timed and the run handed on to be saved, so an interrupted measurement continues where it stopped.
+"""
+
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from edge.devices.base import Workload
+from edge.profiling.latency_table import Entry, Run
+from edge.profiling.quality import not_steady
+from edge.profiling.statistics import relative_half_width, samples_ms
+
+Unit = tuple[str, ...]
+
+LEAD_IN_RUNS = 1
+"""Untimed runs at the start of a block: the caches hold the weights of the unit before."""
+WARM_UP_BATCH = 5
+WARM_UP_TOLERANCE = 0.05
+WARM_UP_MAX_RUNS = 50
+"""Warm-up ends when the median of a batch is within the tolerance of the batch before it, or at this many runs."""
+CANARY_REFERENCE_TIMES = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure."""
+
+    ci: float = 0.02
+    """A unit is finished when half the 95% confidence interval of its median is at most this fraction of the median."""
+    min_runs: int = 30
+    """No unit is finished before it has this many timed runs."""
+    max_runs: int = 1000
+    """A unit is finished at this many timed runs, whatever its interval."""
+    block_runs: int = 10
+    """Timed runs per block."""
+    seed: int = 0
+    """Determines the order of the blocks."""
+    budget_seconds: float | None = None
+    """Start no further block once this much time has passed, warm-up included; None: no limit."""
+
+    def record(self) -> dict[str, Any]:
+        """Return the settings that a resumed run must share."""
+        return {name: value for name, value in asdict(self).items() if name != "budget_seconds"}
+
+
+def measure(
+    workload: Workload,
+    run: Run,
+    units: Sequence[Unit],
+    settings: Settings,
+    save: Callable[[Run], None],
+    seconds: Callable[[], float] = time.monotonic,
+) -> Run:
+    """Measure `units` on top of what `run` already holds, calling `save` after the warm-up and after every block.
+
+    Returns the run when every unit is finished or the budget is spent; `seconds` is the budget's clock.
+    """
+    deadline = math.inf if settings.budget_seconds is None else seconds() + settings.budget_seconds
+    run = _warm_up(workload, run, units)
+    save(run)
+    while (unit := _next_unit(run, settings)) and seconds() < deadline:
+        block = workload.run_block(unit, LEAD_IN_RUNS + settings.block_runs)[LEAD_IN_RUNS:]
+        run = _with_block(run, unit, block, workload.canary_ms())
+        save(run)
+    return run
+
+
+def finished(entry: Entry, settings: Settings) -> bool:
+    """Return whether an entry needs no further block."""
+    samples = samples_ms(entry)
+    if len(samples) < settings.min_runs:
+        return False
+    return len(samples) >= settings.max_runs or relative_half_width(samples) <= settings.ci
+
+
+def _next_unit(run: Run, settings: Settings) -> Unit | None:
+    """Return the unit of the next block, or None when all are finished.
+
+    A unit that is not finished has one block per past round, so the entries alone tell where a resumed run stands.
+    """
+    active = [entry for entry in run.entries if not finished(entry, settings)]
+    if not active:
+        return None
+    current = min(len(entry.blocks_ms) for entry in active)
+    waiting = {tuple(entry.programs) for entry in active if len(entry.blocks_ms) == current}
+    order = [tuple(entry.programs) for entry in run.entries]
+    random.Random(f"{settings.seed} {current}").shuffle(order)
+    return next(unit for unit in order if unit in waiting)
+
+
+def _with_block(run: Run, unit: Unit, block: list[float], canary_ms: float) -> Run:
+    position = sum(len(entry.blocks_ms) for entry in run.entries)
+    entries = [
+        entry.model_copy(update={"blocks_ms": [*entry.blocks_ms, block], "block_order": [*entry.block_order, position]})
+        if tuple(entry.programs) == unit
+        else entry
+        for entry in run.entries
+    ]
+    environment = {**run.environment, "canary_ms": [*run.environment["canary_ms"], canary_ms]}
+    return run.model_copy(update={"entries": entries, "environment": environment})
+
+
+def _warm_up(workload: Workload, run: Run, units: Sequence[Unit]) -> Run:
+    """Warm every unit up; a new run gets its entries and the canary's reference, one that resumes keeps its own."""
+    warmed = [_warm_up_unit(workload, unit) for unit in units]
+    if run.entries:
+        return run
+    reference = median(workload.canary_ms() for _ in range(CANARY_REFERENCE_TIMES))
+    unsteady = [unit for unit, (_, steady) in zip(units, warmed, strict=True) if not steady]
+    return run.model_copy(
+        update={
+            "entries": [
+                Entry(
+                    programs=list(unit),
+                    first_run_ms=samples[0],
+                    warm_up_runs=len(samples),
+                    blocks_ms=[],
+                    block_order=[],
+                )
+                for unit, (samples, _) in zip(units, warmed, strict=True)
+            ],
+            "environment": {**run.environment, "canary_reference_ms": reference, "canary_ms": []},
+            "warnings": [not_steady(unsteady, WARM_UP_MAX_RUNS)] if unsteady else [],
+        }
+    )
+
+
+def _warm_up_unit(workload: Workload, unit: Unit) -> tuple[list[float], bool]:
+    """Return the warm-up's samples and whether they became steady."""
+    samples = workload.run_block(unit, WARM_UP_BATCH)
+    while len(samples) < WARM_UP_MAX_RUNS:
+        before = median(samples[-WARM_UP_BATCH:])
+        samples = [*samples, *workload.run_block(unit, WARM_UP_BATCH)]
+        if abs(median(samples[-WARM_UP_BATCH:]) - before) <= WARM_UP_TOLERANCE * before:
+            return samples, True
+    return samples, False

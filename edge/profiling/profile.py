@@ -1,0 +1,122 @@
+"""From a bundle and a device to a run in a latency table."""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.bundle.manifest import Artifact
+from edge.devices.base import Device, Workload
+from edge.errors import MeasurementError
+from edge.profiling.latency_table import FORMAT, LatencyTable, Run, load_latency, save_latency
+from edge.profiling.measure import Settings, Unit, finished, measure
+from edge.profiling.quality import quality_warnings
+from edge.profiling.statistics import samples_ms
+from edge.runtime.route import Route
+
+if TYPE_CHECKING:
+    from edge.bundle.reader import Bundle
+DEFAULT_SETTINGS = Settings()
+
+
+def profile_bundle(
+    bundle: "Bundle",
+    artifact: Artifact,
+    device: Device,
+    out: Path,
+    *,
+    widths: Iterable[int] | None = None,
+    threads: int = 1,
+    settings: Settings = DEFAULT_SETTINGS,
+    restart: bool = False,
+    on_block: Callable[[Run], None] = lambda _: None,
+    seconds: Callable[[], float] = time.monotonic,
+) -> Run:
+    """Measure an artifact on a device and keep the run in the latency table `out`, which is written after every block.
+
+    The run replaces the one of the same device, runtime, precision, threads and artifact; an unfinished one of the same
+    settings is continued. `widths` None means all. `on_block` sees the run after every block. Raises MeasurementError
+    when an unfinished run of other settings is in the way, and what the device raises.
+    """
+    units = plan_units(artifact, widths)
+    table = load_latency(out) if out.exists() else LatencyTable(format=FORMAT, runs=[])
+    with device.open(bundle, artifact, resident_programs(artifact, units), threads) as workload:
+        fresh = _new_run(device, workload, artifact, threads, units, settings)
+        run = fresh if restart else _continued(table, fresh, out)
+
+        def record(measured: Run) -> None:
+            save_latency(out, with_run(table, measured))
+            on_block(measured)
+
+        run = _judged(measure(workload, run, units, settings, record, seconds), settings)
+        record(run)
+    return run
+
+
+def plan_units(artifact: Artifact, widths: Iterable[int] | None = None) -> list[Unit]:
+    """Return what to time: every program alone, and, behind a gate, each width end to end (head, then body)."""
+    route = Route.of(artifact)
+    bodies = [route.body(width).name for width in (route.bodies if widths is None else sorted(set(widths)))]
+    alone: list[Unit] = [(name,) for name in bodies]
+    if route.head is None:
+        return alone
+    return [(route.head.name,), *alone, *((route.head.name, name) for name in bodies)]
+
+
+def resident_programs(artifact: Artifact, units: Iterable[Unit]) -> tuple[str, ...]:
+    """Return the names of the programs that `units` run, in the artifact's order."""
+    used = {name for unit in units for name in unit}
+    return tuple(program.name for program in artifact.programs if program.name in used)
+
+
+def with_run(table: LatencyTable, run: Run) -> LatencyTable:
+    """Return the table with `run` in it, in the place of the one with the same key if there is one."""
+    runs = [run if _key(old) == _key(run) else old for old in table.runs]
+    return table.model_copy(update={"runs": runs if any(old is run for old in runs) else [*runs, run]})
+
+
+def _key(run: Run) -> tuple[object, ...]:
+    return run.device, run.runtime, run.precision, run.threads, run.artifact_sha256
+
+
+def _new_run(
+    device: Device, workload: Workload, artifact: Artifact, threads: int, units: list[Unit], settings: Settings
+) -> Run:
+    return Run(
+        device=device.name,
+        environment={
+            **device.fingerprint(),
+            "runtime_version": workload.runtime_version,
+            "settings": settings.record(),
+            "units": [list(unit) for unit in units],
+        },
+        runtime=artifact.runtime,
+        precision=artifact.precision,
+        threads=threads,
+        artifact_sha256=artifact.sha256,
+        seed=settings.seed,
+        entries=[],
+        complete=False,
+    )
+
+
+def _continued(table: LatencyTable, fresh: Run, out: Path) -> Run:
+    """Return the unfinished run that `fresh` would repeat, else `fresh`."""
+    old = next((run for run in table.runs if _key(run) == _key(fresh) and not run.complete), None)
+    if old is None:
+        return fresh
+    changed = [name for name, value in fresh.environment.items() if old.environment.get(name) != value]
+    if changed:
+        raise MeasurementError(
+            f"{out} holds an unfinished run with other {', '.join(changed)}; "
+            "use the same options on the same machine to continue it, or --restart to start over"
+        )
+    return old
+
+
+def _judged(run: Run, settings: Settings) -> Run:
+    """Return the run with its warnings, complete unless the budget ended before a unit had its minimum of runs."""
+    complete = all(finished(entry, settings) or len(samples_ms(entry)) >= settings.min_runs for entry in run.entries)
+    if not complete:
+        return run
+    return run.model_copy(update={"warnings": [*run.warnings, *quality_warnings(run, settings.ci)], "complete": True})

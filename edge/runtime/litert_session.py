@@ -1,0 +1,159 @@
+"""Programs of a `.tflite` artifact on the LiteRT interpreter (ai-edge-litert, else tflite-runtime 2.14)."""
+
+import os
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
+
+import numpy as np
+
+from edge.bundle.manifest import Artifact, Program, TensorInfo
+from edge.errors import BundleError, RuntimeUnavailableError
+from edge.runtime.session import Array
+
+DISTRIBUTIONS = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+"""Distribution → package, the preferred one first."""
+Call = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+
+def installed_litert() -> str | None:
+    """Return the distribution that runs LiteRT artifacts here, or None."""
+    return next((name for name, package in DISTRIBUTIONS.items() if find_spec(package)), None)
+
+
+class LiteRtSession:
+    """Loaded programs of one LiteRT artifact: one interpreter per program, over one private copy of the file.
+
+    A `.tflite` file holds several root tables over the same weights, and the runtime sees the one that the file's first
+    four bytes name. The session writes the file to a temporary place once, puts a program's `root_offset` there and
+    opens an interpreter, program after program. Every interpreter maps the same pages, so the file is in memory once
+    however many programs are open; an interpreter reads the first four bytes only while it is opened.
+    """
+
+    def __init__(self, content: bytes, artifact: Artifact, programs: Sequence[str], threads: int = 1) -> None:
+        """Open `programs` of an artifact, given its verified bytes, with `threads` threads each.
+
+        Raises BundleError when a program is not in the file as the manifest describes it, and RuntimeUnavailableError
+        when no runtime is installed or it refuses the file.
+        """
+        distribution = installed_litert()
+        if distribution is None:
+            raise RuntimeUnavailableError("no LiteRT runtime is installed; pip install ai-edge-litert")
+        interpreter_class = import_module(f"{DISTRIBUTIONS[distribution]}.interpreter").Interpreter
+        self._runtime_version = f"{distribution} {version(distribution)}"
+        self._programs = {name: _program(artifact, name) for name in programs}
+        self._calls: dict[str, Call] = {}
+        with NamedTemporaryFile(suffix=".tflite") as copy:
+            copy.write(content)
+            copy.flush()
+            for name, program in self._programs.items():
+                _select(copy, program, len(content))
+                try:
+                    self._calls[name] = _open(interpreter_class, copy.name, program, threads)
+                except (ValueError, RuntimeError) as error:
+                    raise RuntimeUnavailableError(
+                        f"{self._runtime_version} refuses program {name} of {artifact.file}: {error}"
+                    ) from error
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Return the names of the resident programs."""
+        return tuple(self._programs)
+
+    @property
+    def runtime_version(self) -> str:
+        """Return the runtime's name and version."""
+        return self._runtime_version
+
+    def run(self, program: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run one program on named inputs (shapes and dtypes as in the manifest) and return copies of its outputs.
+
+        Raises BundleError for a program that is not resident or inputs that do not fit it.
+        """
+        if program not in self._programs:
+            raise BundleError(f"program {program} is not resident; this session opened {', '.join(self._programs)}")
+        _check_inputs(self._programs[program], inputs)
+        return self._calls[program](inputs)
+
+
+def _program(artifact: Artifact, name: str) -> Program:
+    for program in artifact.programs:
+        if program.name == name:
+            return program
+    valid = ", ".join(program.name for program in artifact.programs)
+    raise BundleError(f"no program {name} in {artifact.file}; choose from {valid}")
+
+
+def _select(copy: IO[bytes], program: Program, size: int) -> None:
+    """Make the runtime see one program: point the file's first four bytes (uint32, little-endian) at its root table."""
+    if program.root_offset is None:
+        return
+    if program.root_offset > size - 4:
+        raise BundleError(f"root_offset {program.root_offset} of {program.name} lies outside its file ({size} bytes)")
+    os.pwrite(copy.fileno(), struct.pack("<I", program.root_offset), 0)
+
+
+def _open(interpreter_class: Any, path: str, program: Program, threads: int) -> Call:
+    interpreter = interpreter_class(model_path=path, num_threads=threads)
+    # tflite-runtime 2.14 applies XNNPACK only when tensors are allocated before a signature runner is asked for.
+    interpreter.allocate_tensors()
+    signatures = interpreter.get_signature_list()
+    if program.name not in signatures:
+        raise BundleError(f"the file has no signature {program.name}, only {', '.join(signatures)}")
+    runner = interpreter.get_signature_runner(program.name)
+    inputs, outputs = runner.get_input_details(), runner.get_output_details()
+    _check_details(program, "input", program.inputs, inputs)
+    _check_details(program, "output", program.outputs, outputs)
+    if len(signatures) == 1:
+        return _direct_call(interpreter, _indices(inputs), _indices(outputs))
+    return partial(_runner_call, runner)
+
+
+def _direct_call(interpreter: Any, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Call:
+    """Return a call by tensor index: half the overhead of a signature runner, which resizes and allocates every time.
+
+    It works for a file's first subgraph only, and while no signature runner of the interpreter is alive.
+    """
+
+    def call(values: Mapping[str, Array]) -> dict[str, Array]:
+        for name, index in inputs.items():
+            interpreter.set_tensor(index, values[name])
+        interpreter.invoke()
+        return {name: interpreter.get_tensor(index) for name, index in outputs.items()}
+
+    return call
+
+
+def _runner_call(runner: Any, values: Mapping[str, Array]) -> dict[str, Array]:
+    return dict(runner(**values))
+
+
+def _indices(details: Mapping[str, Any]) -> dict[str, int]:
+    return {name: tensor["index"] for name, tensor in details.items()}
+
+
+def _check_details(program: Program, kind: str, expected: list[TensorInfo], found: Mapping[str, Any]) -> None:
+    manifest = {tensor.name: (tuple(tensor.shape), tensor.dtype) for tensor in expected}
+    file = {name: (tuple(map(int, d["shape"])), np.dtype(d["dtype"]).name) for name, d in found.items()}
+    if manifest != file:
+        raise BundleError(f"the {kind}s of {program.name} are {file} in the file and {manifest} in the manifest")
+
+
+def _check_inputs(program: Program, inputs: Mapping[str, Array]) -> None:
+    if len(inputs) != len(program.inputs):
+        expected = ", ".join(tensor.name for tensor in program.inputs)
+        raise BundleError(f"{program.name} takes {expected}; given: {', '.join(inputs) or 'nothing'}")
+    for tensor in program.inputs:
+        value = inputs.get(tensor.name)
+        if value is None:
+            raise BundleError(f"{program.name} takes {tensor.name}; given: {', '.join(inputs)}")
+        if value.shape != tuple(tensor.shape) or value.dtype != tensor.dtype:
+            raise BundleError(
+                f"{tensor.name} of {program.name} must be {tensor.dtype} {tensor.shape}, "
+                f"not {value.dtype.name} {list(value.shape)}"
+            )
