@@ -105,6 +105,8 @@ def _check_entries(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
             raise BundleError(f"{archive}: {problem}")
         if kind not in (0, stat.S_IFREG):
             raise BundleError(f"{archive}: {entry.filename!r} is not a plain file (links are refused)")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise BundleError(f"{archive}: {entry.filename!r} is neither stored nor deflated, which phones cannot read")
         if entry.file_size > RATIO_FREE_BYTES and entry.file_size > MAX_RATIO * entry.compress_size:
             raise BundleError(
                 f"{archive}: {entry.filename!r} unpacks {entry.compress_size} bytes to {entry.file_size}; "

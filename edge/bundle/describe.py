@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-ARTIFACTS = ("runtime", "precision", "file", "bytes", "widths", "max difference from plain", "checked with")
-POINTS = ("name", "device", "artifact", "budget ms", "expected ms", "accuracy", "thresholds", "shares", "bound")
+ARTIFACTS = ("runtime", "precision", "bytes", "widths", "off plain by", "checked with")
+POINTS = ("name", "device", "artifact", "budget ms", "expected ms", "accuracy", "width: share")
 
 
 def tables(manifest: Manifest) -> Iterator["Table"]:
@@ -46,29 +46,19 @@ def _width_rows(manifest: Manifest) -> Iterator[tuple[object, ...]]:
 def _artifact_row(artifact: Artifact) -> tuple[object, ...]:
     difference = f"{max(item.max_abs_difference for item in artifact.parity):g}" if artifact.parity else "–"
     widths = ", ".join(map(str, artifact_widths(artifact)))
-    return (
-        artifact.runtime,
-        artifact.precision,
-        artifact.file,
-        f"{artifact.bytes:,}",
-        widths,
-        difference,
-        artifact.runtime_version,
-    )
+    return artifact.runtime, artifact.precision, f"{artifact.bytes:,}", widths, difference, artifact.runtime_version
 
 
 def _point_row(manifest: Manifest, point: OperatingPoint) -> tuple[object, ...]:
     bound = any(artifact.sha256 == point.artifact_sha256 for artifact in manifest.artifacts)
     return (
-        point.name,
-        f"{point.device}, {point.threads} threads",
+        point.name if bound else f"{point.name} (of another bundle)",
+        f"{point.device} ×{point.threads}",
         f"{point.runtime} {point.precision}",
-        f"{point.budget_ms:g} ({point.statistic})",
-        f"{point.expected_budget_ms:.3f}",
-        f"{point.calibration_accuracy:.2%}",
-        _numbers(point.thresholds),
-        ", ".join(f"{share.width}: {share.share:.1%}" for share in point.shares),
-        "yes" if bound else "no: another artifact's",
+        f"{point.budget_ms:g} {point.statistic}",
+        f"{point.expected_budget_ms:.3g}",
+        f"{point.calibration_accuracy:.1%}",
+        ", ".join(f"{share.width}: {share.share:.0%}" for share in point.shares),
     )
 
 

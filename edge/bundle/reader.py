@@ -104,6 +104,8 @@ def read_manifest(root: Path) -> Manifest:
     path = root / MANIFEST_NAME
     if not path.resolve().is_relative_to(root.resolve()):
         raise BundleError(f"{path}: a link leads outside the bundle")
+    if not path.is_file():
+        raise BundleError(f"{root}: no {MANIFEST_NAME} in it; give a bundle's folder, or a .zip of one")
     manifest = read_record(path, Manifest, FORMAT)
     problems = manifest_problems(manifest)
     if problems:

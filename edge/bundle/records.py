@@ -13,6 +13,8 @@ from edge.errors import BundleError
 
 MAX_JSON_BYTES = 16 << 20
 MAX_DEPTH = 64
+MAX_DIGITS = 19
+"""Digits of the largest 64-bit integer: other languages read these records too."""
 SHOWN_PROBLEMS = 5
 
 R = TypeVar("R", bound=BaseModel)
@@ -46,12 +48,16 @@ def parse_json(data: bytes) -> Any:
     """
     try:
         value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_not_finite, parse_float=_finite
+            data.decode("utf-8"),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_not_finite,
+            parse_float=_finite,
+            parse_int=_bounded_integer,
         )
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 text (byte {error.start})") from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+        raise ValueError(f"not JSON (line {error.lineno}, column {error.colno}): {error.msg}") from error
     except RecursionError as error:
         raise ValueError(f"JSON is nested deeper than {MAX_DEPTH} levels") from error
     _check_nesting_and_text(value)
@@ -85,7 +91,7 @@ def _check_format(fields: Any, format_name: str) -> None:
         re.fullmatch(rf"{re.escape(family)}/([0-9]{{1,6}})(\.[0-9]{{1,6}})?", found) if isinstance(found, str) else None
     )
     if match is None or int(match[1]) < int(major):
-        raise ValueError(f"format is {str(found)[:80]!r}; valid: {format_name!r}")
+        raise ValueError(f"format is {found!r:.80}; valid: {format_name!r}")
     if int(match[1]) > int(major):
         raise ValueError(f"{found} is newer than this reader ({format_name}); update dsnet-edge")
 
@@ -117,6 +123,12 @@ def _finite(literal: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"number {literal[:40]} is out of range")
     return value
+
+
+def _bounded_integer(literal: str) -> int:
+    if len(literal.lstrip("-")) > MAX_DIGITS:
+        raise ValueError(f"number {literal[:40]}… is out of range")
+    return int(literal)
 
 
 def _check_nesting_and_text(value: Any) -> None:
