@@ -2,8 +2,8 @@
 
     scale = gamma / sqrt(var + epsilon)        bias = scale·(0 − mean) + beta
 
-in exactly this order of operations: it is the one coremltools uses, so folded constants equal its own bit for bit. torch is not used
-because its square root is not correctly rounded on every build.
+in exactly this order of operations: it is the one coremltools uses, so folded constants equal its own bit for bit.
+torch is not used because its square root is not correctly rounded on every build.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def batch_norm(tensors: Tensors, piece: LayerSlice, epsilon: float) -> BatchNorm
 
 
 def weight_slice(tensors: Tensors, piece: LayerSlice) -> Float:
-    """Return the layer's unfolded weight at this width, OIHW: [out, in, k, k] (depthwise [c, 1, k, k], linear [out, in, 1, 1])."""
+    """Return the unfolded weight at this width, OIHW: [out, in, k, k]; depthwise [c, 1, k, k], linear [out, in, 1, 1]."""
     weight = tensors[f"{piece.name}.weight"]
     if piece.layer.kind == "linear":
         weight = weight[:, :, None, None]
@@ -47,7 +47,10 @@ def weight_slice(tensors: Tensors, piece: LayerSlice) -> Float:
 
 
 def bias_slice(tensors: Tensors, piece: LayerSlice, epsilon: float) -> Float:
-    """Return the bias that the folded layer adds at this width, [out]; zeros where it has neither bias nor batch norm."""
+    """Return the bias that the folded layer adds at this width, [out].
+
+    Zeros where it has neither bias nor batch norm.
+    """
     if piece.statistics is not None:
         return batch_norm(tensors, piece, epsilon).bias
     if piece.layer.bias:

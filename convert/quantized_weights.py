@@ -3,8 +3,9 @@
     payload[o] = rint(s_o · W[o] / step[o]),   step[o] = max|W[o]| / 127 over the widest range any program uses
     folded weight at width k ≈ payload[:O_k, :I_k] · scale_k,   scale_k[o] = step[o] · |bn_k.scale[o]|
 
-s_o is the sign of the batch norm's gamma, the same for every width because gamma is shared: moving it into the payload keeps every
-scale positive, which the int8 kernels of all three runtimes require (LiteRT silently loses delegation otherwise).
+s_o is the sign of the batch norm's gamma, the same for every width because gamma is shared: moving it into the
+payload keeps every scale positive, which the int8 kernels of all three runtimes require (LiteRT silently loses
+delegation otherwise).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from convert.slice_plan import LayerSlice, ProgramPlan
 Int8 = NDArray[np.int8]
 
 NEGLIGIBLE = np.float32(2.0**-24)
-"""A channel whose scale is below this share of its layer's largest adds less than float32 resolves: its payload becomes 0."""
+"""A channel whose gamma is below this share of its layer's largest adds less than float32 resolves: its payload is 0."""
 
 
 @dataclass(frozen=True)

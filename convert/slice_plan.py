@@ -49,7 +49,9 @@ def plan_programs(spec: SupernetSpec, widths: Sequence[int]) -> tuple[ProgramPla
     """Return the programs that serve `widths`: prefix and one tail per width, or one net per width without a gate."""
     unknown = [width for width in widths if not 0 <= width < spec.n_widths]
     if unknown or not widths or list(widths) != sorted(set(widths)):
-        raise SliceError(f"widths {list(widths)} are not ascending choices of 0…{spec.n_widths - 1} of {spec.name}; change --widths")
+        raise SliceError(
+            f"widths {list(widths)} are not ascending choices of 0…{spec.n_widths - 1} of {spec.name}; change --widths"
+        )
     if spec.gate is None:
         return tuple(ProgramPlan("net", width, _slices(spec.layers, width)) for width in widths)
     gate_block = spec.blocks[spec.gate_block]
@@ -91,7 +93,9 @@ def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:
     for name, used in ranges.items():
         outs, ins = zip(*sorted(used), strict=True)
         if list(ins) != sorted(ins):
-            raise SliceError(f"layer {name}: ranges {sorted(used)} are not nested; every width must contain the narrower ones")
+            raise SliceError(
+                f"layer {name}: ranges {sorted(used)} are not nested; every width must contain the narrower ones"
+            )
         levels[name] = WeightLevels(name, outs, ins)
     return levels
 

@@ -1,7 +1,8 @@
 """One fixed-width module per program: what exporters see. Batch norm is folded, the classifier is a 1×1 convolution.
 
-A linear layer stays a 1×1 convolution on a 1×1 image because LiteRT's XNNPACK delegate accepts shared (DENSIFY'd) int8 filters for
-convolutions alone. Pooling keeps its two spatial axes for the same reason: one delegate per program, in every runtime.
+A linear layer stays a 1×1 convolution on a 1×1 image because LiteRT's XNNPACK delegate accepts shared (DENSIFY'd)
+int8 filters for convolutions alone. Pooling keeps its two spatial axes for the same reason: one delegate per
+program, in every runtime.
 """
 
 import torch
@@ -37,14 +38,13 @@ class StaticProgram(nn.Module):
             "net": spec.blocks,
         }[program.role]
         # Module names must not hold dots; layer names do.
-        self.layers = nn.ModuleDict({_key(piece.name): _convolution(piece, tensors, spec.bn_epsilon) for piece in program.layers})
+        self.layers = nn.ModuleDict(
+            {_key(piece.name): _convolution(piece, tensors, spec.bn_epsilon) for piece in program.layers}
+        )
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Run the program; x is [1, 3, s, s], or for a tail the prefix's features [1, c, h, w]."""
-        if self.role == "tail":
-            x = self._pointwise(x, self.blocks[0])
-        else:
-            x = self.activation(self._layer("stem", x))
+        x = self._pointwise(x, self.blocks[0]) if self.role == "tail" else self.activation(self._layer("stem", x))
         for block in self.blocks[1:] if self.role == "tail" else self.blocks:
             x = self.activation(self._layer(block.depthwise.name, x))
             if block.gate and self.role == "prefix":

@@ -1,4 +1,7 @@
-"""Activation ranges and the int8 graph, by Google's ai-edge-quantizer; only weights, scales and biases are ours (see `quantize`)."""
+"""Activation ranges and the int8 graph, by Google's ai-edge-quantizer.
+
+Only weights, scales and biases are ours (see `quantize`).
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 
 from convert.errors import ExportError
 from convert.litert.float_graph import Graph
+from convert.litert.quiet import quiet
 from edge.bundle.litert.flatbuffer import Constants, write
 
 Ranges = dict[str, dict[str, NDArray[Any]]]
@@ -27,7 +31,9 @@ def tensor_name(index: int) -> str:
 def observe(graph: Graph, inputs: Iterable[Mapping[str, Float]]) -> Ranges:
     """Run a float graph over inputs and return the range of every activation (moving averages of minima and maxima)."""
     ranges: Ranges = _quantizer(graph).calibrate(
-        {graph.plan.name: [dict(sample) for sample in inputs]}, num_threads=1, mode=CalibrationMode.CALIBRATION_PROFILER_BASED
+        {graph.plan.name: [dict(sample) for sample in inputs]},
+        num_threads=1,
+        mode=CalibrationMode.CALIBRATION_PROFILER_BASED,
     )
     return ranges
 
@@ -35,8 +41,9 @@ def observe(graph: Graph, inputs: Iterable[Mapping[str, Float]]) -> Ranges:
 def share_ranges(graphs: Sequence[Graph], ranges: Sequence[Ranges], features: Mapping[str, Any]) -> list[Ranges]:
     """Return the tails' ranges with equal quantization wherever that lets programs share bytes.
 
-    The features must be quantized as the prefix wrote them. Inputs of layers without batch norm (attention, classifier) get the union
-    over all widths: their filter scales do not depend on the width, so with one input scale their biases do not either.
+    The features must be quantized as the prefix wrote them. Inputs of layers without batch norm (attention,
+    classifier) get the union over all widths: their filter scales do not depend on the width, so with one input
+    scale their biases do not either.
     """
     shared = {int(graph.program.graph.inputs[0]) for graph in graphs}
     (features_index,) = shared
@@ -57,8 +64,14 @@ def share_ranges(graphs: Sequence[Graph], ranges: Sequence[Ranges], features: Ma
 
 
 def quantize_activations(graph: Graph, ranges: Ranges) -> Graph:
-    """Return the graph in int8 throughout, inputs and outputs included; its filters still hold the quantizer's own integers."""
-    data = _quantizer(graph).quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model
+    """Return the graph in int8 throughout, inputs and outputs included.
+
+    Its filters still hold the quantizer's own integers.
+    """
+    with quiet():
+        data = (
+            _quantizer(graph).quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model
+        )
     model = schema.ModelT.InitFromPackedBuf(bytes(data), 0)
     quantized = model.subgraphs[0]
     place = {tensor.name.decode(): index for index, tensor in enumerate(quantized.tensors)}
@@ -66,8 +79,12 @@ def quantize_activations(graph: Graph, ranges: Ranges) -> Graph:
         replace(f, weight=place[tensor_name(f.weight)], bias=place[tensor_name(f.bias)]) for f in graph.filters
     )
     if len(quantized.operators) != len(graph.program.graph.operators):
-        raise ExportError(f"program {graph.plan.name}: ai-edge-quantizer left some operators in float; try another --frontend")
-    constants = Constants([np.zeros(0, np.uint8) if b.data is None else np.asarray(b.data, np.uint8) for b in model.buffers])
+        raise ExportError(
+            f"program {graph.plan.name}: ai-edge-quantizer left some operators in float; try another --frontend"
+        )
+    constants = Constants(
+        [np.zeros(0, np.uint8) if b.data is None else np.asarray(b.data, np.uint8) for b in model.buffers]
+    )
     program = replace(graph.program, graph=quantized, codes=model.operatorCodes)
     return Graph(graph.plan, program, constants, filters)
 

@@ -1,8 +1,8 @@
-"""The exported float graph of one program, with every filter tied to the layer it came from; and the same graph at another width.
+"""The exported float graph of one program, every filter tied to its layer; and the same graph at another width.
 
-A front end is run once per role, on the widest program: at other widths the same operators run on fewer channels, so their graphs are
-made by swapping constants and channel counts. That is sound only for operators whose channel arithmetic is known: ALLOWED lists
-them, anything else is refused by name.
+A front end is run once per role, on the widest program: at other widths the same operators run on fewer channels,
+so their graphs are made by swapping constants and channel counts. That is sound only for operators whose channel
+arithmetic is known: ALLOWED lists them, anything else is refused by name.
 """
 
 from copy import deepcopy
@@ -70,13 +70,15 @@ def signature(plan: ProgramPlan) -> tuple[list[str], list[str]]:
 
 
 def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -> Graph:
-    """Tie every filter of an exported graph to its layer by content (the exporter sees the same folded float32 values as we do)."""
+    """Tie every filter of an exported graph to its layer by content: the exporter saw the same folded float32 values."""
     model = schema.ModelT.InitFromPackedBuf(exported, 0)
     if len(model.subgraphs) != 1:
         raise ExportError(f"program {plan.name}: the front end gave {len(model.subgraphs)} subgraphs instead of 1")
     graph = model.subgraphs[0]
     _check_operators(model, plan)
-    constants = Constants([np.zeros(0, np.uint8) if b.data is None else np.asarray(b.data, np.uint8) for b in model.buffers])
+    constants = Constants(
+        [np.zeros(0, np.uint8) if b.data is None else np.asarray(b.data, np.uint8) for b in model.buffers]
+    )
     _own_buffers(graph, constants)
     waiting: dict[bytes, list[LayerSlice]] = {}
     for layer in plan.layers:
@@ -88,7 +90,9 @@ def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -
         weight, bias = int(operator.inputs[1]), int(operator.inputs[2])
         candidates = waiting.get(constants.data[graph.tensors[weight].buffer].tobytes(), [])
         if not candidates:
-            raise ExportError(f"program {plan.name}: filter {weight} of shape {list(graph.tensors[weight].shape)} matches no layer")
+            raise ExportError(
+                f"program {plan.name}: filter {weight} of shape {list(graph.tensors[weight].shape)} matches no layer"
+            )
         filters.append(Filter(candidates.pop(0), weight, bias))
     missing = [layer.name for layers in waiting.values() for layer in layers]
     if missing:
@@ -127,7 +131,10 @@ def _check_operators(model: Any, plan: ProgramPlan) -> None:
     unknown = sorted(names.get(code, str(code)) for code in used - ALLOWED)
     if unknown:
         allowed = ", ".join(sorted(names[code] for code in ALLOWED))
-        raise ExportError(f"program {plan.name}: operators {', '.join(unknown)} are not understood (valid: {allowed}); try another --frontend")
+        raise ExportError(
+            f"program {plan.name}: operators {', '.join(unknown)} are not understood (valid: {allowed}); "
+            "try another --frontend"
+        )
 
 
 def _own_buffers(graph: Any, constants: Constants) -> None:
@@ -147,7 +154,9 @@ def _spread_channels(graph: Any, codes: list[Any], plan: ProgramPlan) -> None:
         output = tensors[operator.outputs[0]]
         if code in FLATTENING:
             if int(np.prod(output.shape)) != int(np.prod(tensors[operator.inputs[0]].shape)):
-                raise ExportError(f"program {plan.name}: a reshape depends on the width; this graph cannot serve other widths")
+                raise ExportError(
+                    f"program {plan.name}: a reshape depends on the width; this graph cannot serve other widths"
+                )
             continue
         if code == OP.CONV_2D:
             channels = int(tensors[operator.inputs[1]].shape[0])
@@ -157,4 +166,3 @@ def _spread_channels(graph: Any, codes: list[Any], plan: ProgramPlan) -> None:
             sources = operator.inputs if code in ELEMENTWISE else operator.inputs[:1]
             channels = max(int(tensors[index].shape[-1]) for index in sources)
         output.shape = np.array([*output.shape[:-1], channels], np.int32)
-

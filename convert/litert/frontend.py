@@ -1,4 +1,7 @@
-"""Front ends: how a static module becomes a float LiteRT graph. One file per front end, one function each, one interface."""
+"""Front ends: how a static module becomes a float LiteRT graph.
+
+One file per front end, one function each, one interface.
+"""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -9,7 +12,7 @@ from convert.static_module import StaticProgram
 
 FrontendName = Literal["onnx2tf", "litert-torch"]
 Frontend = Callable[[StaticProgram, tuple[int, int, int, int]], bytes]
-"""(module, NCHW input shape) → bytes of a float32 LiteRT file with one subgraph: NHWC in, outputs in the module's order (images NHWC)."""
+"""(module, NCHW input shape) → a float32 LiteRT file with one subgraph: NHWC in, outputs in the module's order."""
 
 _MODULES: dict[str, str] = {
     "onnx2tf": "convert.litert.onnx2tf_frontend",
@@ -24,5 +27,7 @@ def load_frontend(name: str) -> Frontend:
     try:
         frontend: Frontend = import_module(_MODULES[name]).export
     except ModuleNotFoundError as error:
-        raise ExportError(f"front end {name} needs the package {error.name}; install it with: pip install 'dsnet-edge[convert]'") from error
+        raise ExportError(
+            f"front end {name} needs the package {error.name}; install it with: pip install 'dsnet-edge[convert]'"
+        ) from error
     return frontend

@@ -1,7 +1,8 @@
 """All programs in one file, every weight stored once: a narrow width reads a prefix of the widest one's bytes.
 
-Constants that are prefixes of others need no work here (`Constants` stores them as views): biases, outputs-only slices. Weights whose
-inputs are sliced too are rewritten to L-order and read through the stock DENSIFY operator (`edge.bundle.litert.nested_layout`).
+Constants that are prefixes of others need no work here (`Constants` stores them as views): biases, outputs-only
+slices. Weights whose inputs are sliced too are rewritten to L-order and read through the stock DENSIFY operator
+(`edge.bundle.litert.nested_layout`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,28 +1,26 @@
 """Front end onnx2tf: torch → ONNX → TensorFlow → LiteRT."""
 
 import contextlib
-import io
-import os
 import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-import onnx2tf
-
+from convert.litert.quiet import quiet
 from convert.static_module import StaticProgram
 
+with quiet():
+    import onnx2tf
+
 OPSET = 17
-# onnx2tf reads this file from the working directory when it exists and otherwise downloads it: conversion must never touch the network.
+# onnx2tf reads this file from the working directory or else downloads it: conversion must never touch the network.
 SAMPLE_IMAGES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 
 
 def export(module: StaticProgram, shape: tuple[int, int, int, int]) -> bytes:
     """Return the module's float32 LiteRT file (see `convert.litert.frontend.Frontend`)."""
-    with tempfile.TemporaryDirectory() as name, _silence():
+    with tempfile.TemporaryDirectory() as name, quiet():
         folder = Path(name)
         np.save(folder / SAMPLE_IMAGES, np.zeros((20, 128, 128, 3), np.float32))
         torch.onnx.export(
@@ -37,10 +35,3 @@ def export(module: StaticProgram, shape: tuple[int, int, int, int]) -> bytes:
                 copy_onnx_input_output_names_to_tflite=True,
             )
         return (folder / "out" / "program_float32.tflite").read_bytes()
-
-
-@contextlib.contextmanager
-def _silence():  # type: ignore[no-untyped-def]
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield

@@ -1,1 +1,1 @@
-"""Nested LiteRT files: one flatbuffer in which every program's weights are views of shared payloads, and plain files made from it."""
+"""Nested LiteRT files, in which every program's weights are views of shared payloads, and plain files made from them."""

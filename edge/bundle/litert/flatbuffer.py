@@ -2,12 +2,12 @@
 
 A `GraphFile` is a list of programs (a subgraph with named inputs and outputs) over one list of constants. `write` emits
 
-    main root ─┬─ program 0 ─┐
-    root 0 ────┤             ├─ operator codes, tensors …  ── buffers ──▶ constants, 16-byte aligned, after the flatbuffer
-    root 1 ────┴─ program 1 ─┘
+    main root ─┬─ program 0 ─┐ root 0 ────┤             ├─ operator codes, tensors …  ── buffers ──▶ constants,
+    16-byte aligned, after the flatbuffer root 1 ────┴─ program 1 ─┘
 
-The main root lists every program as a signature. Each further root lists one program alone: put its offset into the file's first
-4 bytes and a stock runtime loads (and unpacks) that program only. All roots share every table below them.
+The main root lists every program as a signature. Each further root lists one program alone: put its offset into the
+file's first 4 bytes and a stock runtime loads (and unpacks) that program only. All roots share every table below
+them.
 """
 
 from collections.abc import Callable, Sequence
@@ -83,7 +83,9 @@ class GraphFile:
         for program in self.programs:
             if program.name == name:
                 return program
-        raise BundleError(f"no program {name!r} in this LiteRT file; it has: {', '.join(p.name for p in self.programs)}")
+        raise BundleError(
+            f"no program {name!r} in this LiteRT file; it has: {', '.join(p.name for p in self.programs)}"
+        )
 
 
 def read(data: bytes) -> GraphFile:
@@ -99,13 +101,15 @@ def read(data: bytes) -> GraphFile:
     return GraphFile(programs, constants)
 
 
-def write(file: GraphFile, shared: bool) -> tuple[bytes, dict[str, int]]:
+def write(file: GraphFile, shared: bool, tensor_names: bool = False) -> tuple[bytes, dict[str, int]]:
     """Return the file's bytes and each program's root offset.
 
-    `shared`: constants are stored once, after the flatbuffer, and one root per program is added (a nested file). Otherwise every constant
-    is stored inside the flatbuffer, as any LiteRT tool of any age expects (a plain file); there are no further roots then.
+    `shared`: constants are stored once, after the flatbuffer, and one root per program is added (a nested file).
+    Otherwise every constant is stored inside the flatbuffer, as any LiteRT tool of any age expects (a plain file);
+    there are no further roots then. `tensor_names`: keep them. Otherwise tensors are nameless: signatures name what
+    callers use, the rest would be private bytes.
     """
-    canonical = _canonical(file)
+    canonical = _canonical(file, tensor_names)
     if not shared:
         return _pack(canonical, [(0, 0)] * len(canonical.constants.data), inline=True)
     places, blob = canonical.constants.places()
@@ -193,8 +197,8 @@ def _pack(file: GraphFile, places: list[tuple[int, int]], inline: bool) -> tuple
 
     single = [] if inline else [root([number]) for number in range(len(file.programs))]
     builder.Finish(root(list(range(len(file.programs)))), b"TFL3")
-    data = bytes(builder.Output())
-    return data, {program.name: len(data) - at for program, at in zip(file.programs, single, strict=False)}
+    packed = bytes(builder.Output())
+    return packed, {program.name: len(packed) - at for program, at in zip(file.programs, single, strict=False)}
 
 
 def _pack_graph(builder: Any, graph: Any, shared_tables: dict[int, _PackedOnce]) -> int:
@@ -211,8 +215,8 @@ def _pack_graph(builder: Any, graph: Any, shared_tables: dict[int, _PackedOnce])
             tensor.quantization, tensor.sparsity = quantization, sparsity
 
 
-def _canonical(file: GraphFile) -> GraphFile:
-    """Return the file with operator codes and constants numbered by first use, so that equal contents give equal bytes."""
+def _canonical(file: GraphFile, tensor_names: bool) -> GraphFile:
+    """Return the file with codes and constants numbered by first use, so that equal contents give equal bytes."""
     codes: dict[tuple[int, int, Any], int] = {}
     code_list: list[Any] = []
     constants, numbers = Constants(), {0: 0}
@@ -231,14 +235,17 @@ def _canonical(file: GraphFile) -> GraphFile:
         for tensor in program.graph.tensors:
             if tensor.buffer not in numbers:
                 numbers[tensor.buffer] = constants.add(file.constants.data[tensor.buffer])
-            # Names are private bytes that no runtime needs: signatures name what callers use.
-            graph.tensors.append(_copy(tensor, buffer=numbers[tensor.buffer], name=None))
+            name = tensor.name if tensor_names else None
+            graph.tensors.append(_copy(tensor, buffer=numbers[tensor.buffer], name=name))
         programs.append(Program(program.name, graph, program.inputs, program.outputs, code_list))
     return GraphFile(programs, constants)
 
 
 def _copy(table: Any, **changes: Any) -> Any:
-    """Return a shallow copy of an object-API table with some fields replaced; lists of numbers become arrays, which pack faster."""
+    """Return a shallow copy of an object-API table with some fields replaced.
+
+    Lists of numbers become arrays, which pack faster.
+    """
     made = type(table)()
     made.__dict__.update(table.__dict__)
     for name, value in made.__dict__.items():
@@ -251,8 +258,12 @@ def _copy(table: Any, **changes: Any) -> Any:
 def _signature(program: Program, subgraph: int) -> Any:
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = program.name.encode(), subgraph
-    signature.inputs = [_tensor_map(name, index) for name, index in zip(program.inputs, program.graph.inputs, strict=True)]
-    signature.outputs = [_tensor_map(name, index) for name, index in zip(program.outputs, program.graph.outputs, strict=True)]
+    signature.inputs = [
+        _tensor_map(name, index) for name, index in zip(program.inputs, program.graph.inputs, strict=True)
+    ]
+    signature.outputs = [
+        _tensor_map(name, index) for name, index in zip(program.outputs, program.graph.outputs, strict=True)
+    ]
     return signature
 
 
@@ -266,7 +277,9 @@ def _constant(data: bytes, buffer: Any) -> Bytes:
     """Return a buffer's bytes, inside the flatbuffer or after it."""
     if buffer.offset > 1:
         if buffer.offset + buffer.size > len(data):
-            raise BundleError(f"a constant of {buffer.size} bytes at {buffer.offset} lies outside this LiteRT file of {len(data)} bytes")
+            raise BundleError(
+                f"a constant of {buffer.size} bytes at {buffer.offset} lies outside this file of {len(data)} bytes"
+            )
         return np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
     return np.zeros(0, np.uint8) if buffer.data is None else np.asarray(buffer.data, np.uint8)
 

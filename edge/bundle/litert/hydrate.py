@@ -1,4 +1,7 @@
-"""Plain LiteRT files from a nested one: every DENSIFY'd weight becomes an ordinary constant. Needs no torch, runtime or recipe."""
+"""Plain LiteRT files from a nested one: every DENSIFY'd weight becomes an ordinary constant.
+
+Needs no torch, runtime or recipe.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +29,7 @@ def hydrate(nested: bytes, programs: Sequence[str]) -> bytes:
 
 
 def hydrate_monolithic(nested: bytes, programs: tuple[str, str], name: str) -> bytes:
-    """Return a plain LiteRT file with one signature that runs two programs in a row and drops what the end does not need (the gate)."""
+    """Return a plain LiteRT file whose one signature runs two programs in a row, without what only the gate needs."""
     file = read(nested)
     first, second = (densified(file, program) for program in programs)
     return write(GraphFile([fuse(first, second, name)], file.constants), shared=False)[0]
@@ -55,12 +58,20 @@ def densified(file: GraphFile, name: str) -> Program:
 
 
 def fuse(first: Program, second: Program, name: str) -> Program:
-    """Return one program: `first`, its single matching output fed to `second`'s single input; operators whose results are unused go."""
+    """Return one program: `first`, its single matching output fed to `second`'s single input.
+
+    Operators whose results are unused go.
+    """
     if len(second.inputs) != 1 or second.inputs[0] not in first.outputs:
-        raise BundleError(f"{second.name} does not continue {first.name}: it needs {second.inputs}, which {first.name} does not give")
+        raise BundleError(
+            f"{second.name} does not continue {first.name}: it needs {second.inputs}, which {first.name} does not give"
+        )
     joint = int(first.graph.outputs[first.outputs.index(second.inputs[0])])
     moved = len(first.graph.tensors)
-    place = {index: index + moved for index in range(len(second.graph.tensors))} | {int(second.graph.inputs[0]): joint, -1: -1}
+    place = {index: index + moved for index in range(len(second.graph.tensors))} | {
+        int(second.graph.inputs[0]): joint,
+        -1: -1,
+    }
     graph = _shallow(first.graph)
     graph.tensors = [*first.graph.tensors, *second.graph.tensors]
     graph.outputs = np.array([place[int(index)] for index in second.graph.outputs], np.int32)

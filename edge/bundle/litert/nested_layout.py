@@ -1,9 +1,10 @@
 """Where a shared weight's bytes lie, so that every width is a prefix of one buffer.
 
-For a weight W[O, kh, kw, I] used at levels (O_0, I_0) ⊂ (O_1, I_1) ⊂ … ("L-order"): first all rows of W[:O_0, …, :I_0]; then, per further
-level, the new columns of all old rows followed by the new rows in full. In blocks of R rows × B columns, each stored as [kh, kw, R, B].
-LiteRT describes level k of this as a *sparse* tensor: a list of block rows (a row repeats once per level that extends it), each with
-its list of block columns. The stock DENSIFY operator expands it at start-up.
+For a weight W[O, kh, kw, I] used at levels (O_0, I_0) ⊂ (O_1, I_1) ⊂ … ("L-order"): first all rows of W[:O_0, …,
+:I_0]; then, per further level, the new columns of all old rows followed by the new rows in full. In blocks of R
+rows × B columns, each stored as [kh, kw, R, B]. LiteRT describes level k of this as a *sparse* tensor: a list of
+block rows (a row repeats once per level that extends it), each with its list of block columns. The stock DENSIFY
+operator expands it at start-up.
 
 Three cases, cheapest first:
     one level or equal I    a plain prefix of the row-major weight: no sparsity, no DENSIFY
@@ -43,8 +44,8 @@ class NestedLayout:
         for what, levels in (("output", self.outs), ("input", self.ins)):
             if len(set(levels)) > 1 and largest_block(levels) < MIN_SLICED_BLOCK:
                 raise BundleError(
-                    f"layer {self.name}: no block of {MIN_SLICED_BLOCK} or more divides every {what} width of {sorted(set(levels))}; "
-                    f"use widths that are multiples of 8"
+                    f"layer {self.name}: no block of {MIN_SLICED_BLOCK} or more divides every {what} width of "
+                    f"{sorted(set(levels))}; use widths that are multiples of 8"
                 )
 
     @property
@@ -85,10 +86,11 @@ class NestedLayout:
 
     @cached_property
     def _index(self) -> tuple[Index, Index, Index, list[int]]:
-        """Block rows, their segments into block columns, the block columns, and per level how many block rows its prefix has."""
+        """Block rows, their segments into block columns, block columns; and per level the number of its block rows."""
         rows_per, columns_per = self.block
         rows: list[int] = []
-        segments, columns, counts = [0], [], []
+        columns: list[int] = []
+        segments, counts = [0], []
         for level in self._pieces:
             for r0, r1, c0, c1 in level:
                 for row in range(r0 // rows_per, r1 // rows_per):
@@ -130,14 +132,22 @@ def largest_block(levels: Sequence[int]) -> int:
 def expand(stored: Int8, shape: Sequence[int], sparsity: Any) -> Int8:
     """Return the dense weight that a sparse tensor of this file family stands for.
 
-    shape: [O, kh, kw, I], or [1, kh, kw, C] for depthwise. Tables come from strangers: every index is checked, and every value of the
-    result must be written exactly once. Only the two table forms above are understood; others are a BundleError.
+    shape: [O, kh, kw, I], or [1, kh, kw, C] for depthwise. Tables come from strangers: every index is checked, and
+    every value of the result must be written exactly once. Only the two table forms above are understood; others
+    are a BundleError.
     """
     order = None if sparsity.traversalOrder is None else list(sparsity.traversalOrder)
     total = int(np.prod([int(size) for size in shape], dtype=object))
     if stored.size < total:
-        raise BundleError(f"a nested weight of shape {list(map(int, shape))} needs {total} values; its buffer has {stored.size}")
-    if order == [3, 0, 1, 2] and [d.denseSize for d in sparsity.dimMetadata] == [shape[3], shape[0], shape[1], shape[2]]:
+        raise BundleError(
+            f"a nested weight of shape {list(map(int, shape))} needs {total} values; its buffer has {stored.size}"
+        )
+    if order == [3, 0, 1, 2] and [d.denseSize for d in sparsity.dimMetadata] == [
+        shape[3],
+        shape[0],
+        shape[1],
+        shape[2],
+    ]:
         return stored[:total].reshape(shape[3], shape[0], shape[1], shape[2]).transpose(1, 2, 3, 0)
     if order != [0, 3, 1, 2, 4, 5] or len(sparsity.dimMetadata) != 6:
         raise BundleError(f"a sparse tensor with traversal order {order} is not a nested weight")
@@ -148,7 +158,9 @@ def _expand_blocks(stored: Int8, shape: list[int], dimensions: list[Any]) -> Int
     outs, kh, kw, ins = shape
     kh_, kw_, rows_per, columns_per = (int(dimension.denseSize) for dimension in dimensions[2:])
     if (kh_, kw_) != (kh, kw) or rows_per < 1 or columns_per < 1 or outs % rows_per or ins % columns_per:
-        raise BundleError(f"nested blocks [{kh_}, {kw_}, {rows_per}, {columns_per}] do not fit a weight of shape {shape}")
+        raise BundleError(
+            f"nested blocks [{kh_}, {kw_}, {rows_per}, {columns_per}] do not fit a weight of shape {shape}"
+        )
     (outer, rows), (segments, columns) = (_read_compressed(dimension) for dimension in dimensions[:2])
     n = int(outer[-1]) if outer.size == 2 else -1
     grid = (outs // rows_per, ins // columns_per)
@@ -157,9 +169,16 @@ def _expand_blocks(stored: Int8, shape: list[int], dimensions: list[Any]) -> Int
     block_columns = columns[: segments[n]]
     block_rows = np.repeat(rows[:n], np.diff(segments[: n + 1]))
     if block_rows.size != block_columns.size or block_rows.size != grid[0] * grid[1]:
-        raise BundleError(f"nested index vectors name {block_columns.size} blocks; a weight of shape {shape} has {grid[0] * grid[1]}")
+        raise BundleError(
+            f"nested index vectors name {block_columns.size} blocks; a weight of shape {shape} has {grid[0] * grid[1]}"
+        )
     cells = block_rows * grid[1] + block_columns
-    inside = (block_rows >= 0).all() and (block_columns >= 0).all() and (block_rows < grid[0]).all() and (block_columns < grid[1]).all()
+    inside = (
+        (block_rows >= 0).all()
+        and (block_columns >= 0).all()
+        and (block_rows < grid[0]).all()
+        and (block_columns < grid[1]).all()
+    )
     if not inside or np.unique(cells).size != cells.size:
         raise BundleError(f"nested index vectors of a weight of shape {shape} point outside it or at one block twice")
     dense = np.empty((grid[0], grid[1], kh, kw, rows_per, columns_per), np.int8)
@@ -196,6 +215,10 @@ def _vector(values: Index) -> tuple[int, Any]:
 
 
 def _read_compressed(dimension: Any) -> tuple[Index, Index]:
-    if dimension.format != schema.DimensionType.SPARSE_CSR or dimension.arraySegments is None or dimension.arrayIndices is None:
+    if (
+        dimension.format != schema.DimensionType.SPARSE_CSR
+        or dimension.arraySegments is None
+        or dimension.arrayIndices is None
+    ):
         raise BundleError("a nested weight needs compressed block rows and columns")
     return np.asarray(dimension.arraySegments.values, np.int64), np.asarray(dimension.arrayIndices.values, np.int64)

@@ -1,0 +1,141 @@
+"""`dsnet convert`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edge.bundle.manifest import Artifact
+    from train.checkpoint import Checkpoint
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="Supernet, a .safetensors file.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", help="Bundle folder; created, or given more artifacts.", show_default=False)
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Images to measure activation ranges on (class sub-folders: accuracy too). Needed for int8.",
+            show_default=False,
+        ),
+    ] = None,
+    runtime: Annotated[str, typer.Option("--runtime", help="Target runtime: litert.")] = "litert",
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--precision",
+            help="int8 (static) or wi8 (int8 weights, float arithmetic); repeatable.  [default: int8]",
+            show_default=False,
+        ),
+    ] = None,
+    widths: Annotated[str, typer.Option("--widths", help="Widths to ship: all, or indices such as 0,4,9,13.")] = "all",
+    frontend: Annotated[
+        str, typer.Option("--frontend", help="Exporter of the float graph: onnx2tf or litert-torch.")
+    ] = "onnx2tf",
+    images: Annotated[
+        int, typer.Option("--images", min=1, max=100_000, help="How many images of --data to use, spread evenly.")
+    ] = 200,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Use noise instead of --data: for latency of untrained networks.")
+    ] = False,
+    classes: Annotated[
+        Path | None, typer.Option("--classes", help="Text file with one class name per line.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest's artifacts as JSON.")] = False,
+) -> None:
+    """Convert a supernet to a bundle: one file for all widths.
+
+    Every width's weights are ranges of one shared payload. The conversion checks itself: each program's output is
+    identical to a plain static model of the same integers, or the conversion fails.
+    """
+    from common.console import print_json, progress, stdout
+    from convert.build_bundle import Request, build_bundle, count_steps
+    from convert.errors import ConvertError
+    from convert.images import load_check_images, noise_images
+    from train.checkpoint import load_checkpoint
+
+    if runtime != "litert":
+        raise ConvertError(f"unknown runtime {runtime!r}; valid for --runtime: litert")
+    if (data is None) == (not noise):
+        raise ConvertError("name the images to calibrate on: either --data FOLDER or --noise")
+    supernet = load_checkpoint(checkpoint)
+    names = class_names(supernet, classes, data)
+    request = Request(
+        parse_widths(widths, supernet.spec.n_widths), tuple(precision or ["int8"]), frontend, names,  # type: ignore[arg-type]
+    )  # fmt: skip
+    sample = (
+        load_check_images(data, supernet.spec, names, images)
+        if data
+        else noise_images(supernet.spec, min(images, 16), seed=0)
+    )
+    with progress() as bar:
+        task = bar.add_task("convert", total=count_steps(request))
+        manifest = build_bundle(
+            supernet, request, sample, out, lambda text: bar.update(task, advance=1, description=text)
+        )
+    if as_json:
+        print_json([artifact.model_dump(mode="json") for artifact in manifest.artifacts])
+        return
+    for artifact in manifest.artifacts:
+        stdout().print(artifact_table(artifact))
+
+
+def parse_widths(text: str, n_widths: int) -> tuple[int, ...]:
+    """Return the width indices that `--widths` names."""
+    from convert.errors import SliceError
+
+    if text == "all":
+        return tuple(range(n_widths))
+    try:
+        chosen = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        raise SliceError(
+            f"--widths {text!r} is not a list of widths; valid: all, or indices within 0…{n_widths - 1}"
+        ) from None
+    return tuple(chosen)
+
+
+def class_names(supernet: "Checkpoint", classes: Path | None, data: Path | None) -> tuple[str, ...]:
+    """Return the class names: from --classes, else the training record, else the data's sub-folders, else numbers."""
+    from convert.errors import ConvertError
+
+    expected = supernet.spec.classes
+    if classes is not None:
+        if not classes.is_file():
+            raise ConvertError(f"no file {classes} for --classes; it holds one class name per line")
+        return tuple(line.strip() for line in classes.read_text(encoding="utf-8").splitlines() if line.strip())
+    recorded = supernet.provenance.get("classes")
+    if isinstance(recorded, list) and len(recorded) == expected:
+        return tuple(str(name) for name in recorded)
+    folders = (
+        sorted(entry.name for entry in data.iterdir() if entry.is_dir()) if data is not None and data.is_dir() else []
+    )
+    return tuple(folders) if len(folders) == expected else tuple(str(number) for number in range(expected))
+
+
+def artifact_table(artifact: "Artifact") -> "Table":
+    """Return what the conversion's own checks found, a row per program."""
+    from common.console import table
+
+    accuracy = {entry.width: entry for entry in artifact.accuracy}
+    rows = []
+    for program, parity in zip(artifact.programs, artifact.parity, strict=True):
+        found = accuracy.get(program.width) if program.width is not None else None
+        cells = (
+            (
+                f"{100 * found.float_top1:.2f}",
+                f"{100 * found.artifact_top1:.2f}",
+                f"{100 * (found.artifact_top1 - found.float_top1):+.2f}",
+            )
+            if found
+            else ("–", "–", "–")
+        )
+        rows.append((program.name, f"{parity.max_abs_difference:g}", *cells))
+    title = f"{artifact.runtime} {artifact.precision}: {artifact.bytes:,} bytes for {len(artifact.programs)} programs"
+    return table(title, ("program", "nested − plain", "float top-1 %", f"{artifact.precision} top-1 %", "change"), rows)

@@ -1,0 +1,97 @@
+"""Step 3, check: the nested file against plain static files of the same integers, and against the float network."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.errors import ParityError
+from convert.litert.export import Image
+from convert.litert.float_graph import Graph
+from convert.litert.interpreter import run_program
+from edge.bundle.litert.flatbuffer import write
+from edge.bundle.litert.hydrate import hydrate_program
+from edge.bundle.manifest import Accuracy, Parity
+
+Sample = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class NestedFile:
+    """A nested LiteRT file and the root offset of each of its programs."""
+
+    data: bytes
+    roots: Mapping[str, int]
+
+
+def check_parity(nested: NestedFile, plain: Sequence[Graph], images: Sequence[Image]) -> list[Parity]:
+    """Compare every nested program with its plain counterpart.
+
+    Outputs must be identical, and so must the bytes of the plain file that hydration makes from the nested one.
+    Anything else is a ParityError that names the program and the difference.
+    """
+    results, features = [], [{} for _ in images]  # type: list[Parity], list[Sample]
+    for graph in plain:
+        name = graph.plan.name
+        file, _ = write(graph.file, shared=False)
+        if hydrate_program(nested.data, name) != file:
+            raise ParityError(f"program {name}: hydration does not give back the plain file byte for byte")
+        inputs = _inputs(graph, images, features)
+        expected = run_program(file, name, inputs)
+        found = run_program(nested.data, name, inputs, nested.roots[name])
+        difference = max(
+            float(np.abs(f[key].astype(np.float64) - e[key]).max())
+            for e, f in zip(expected, found, strict=True)
+            for key in e
+        )
+        if difference != 0:
+            raise ParityError(
+                f"program {name}: nested outputs differ from the plain model's by {difference:g}; they must be identical"
+            )
+        results.append(Parity(program=name, max_abs_difference=difference, images=len(inputs)))
+        if graph.plan.role == "prefix":
+            features = [{"features": output["features"]} for output in expected]
+    return results
+
+
+def measure_accuracy(
+    floats: Sequence[Graph], nested: NestedFile, images: Sequence[Image], labels: Sequence[int]
+) -> list[Accuracy]:
+    """Return top-1 per width of the float network and of the nested file on labelled images."""
+    if not images:
+        return []
+    truth = np.asarray(labels)
+    float_files = [(graph, write(graph.file, shared=False)[0], None) for graph in floats]
+    nested_files = [(graph, nested.data, nested.roots[graph.plan.name]) for graph in floats]
+    results = []
+    for (width, expected), (_, found) in zip(
+        _answers(float_files, images), _answers(nested_files, images), strict=True
+    ):
+        results.append(
+            Accuracy(
+                width=width,
+                images=len(images),
+                float_top1=float((expected == truth).mean()),
+                artifact_top1=float((found == truth).mean()),
+            )
+        )
+    return results
+
+
+def _answers(
+    files: Iterable[tuple[Graph, bytes, int | None]], images: Sequence[Image]
+) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield each width and the class it gives every image; the programs come in order, the prefix first."""
+    features: list[Sample] = [{} for _ in images]
+    for graph, data, root in files:
+        outputs = run_program(data, graph.plan.name, _inputs(graph, images, features), root)
+        if graph.plan.width is None:
+            features = [{"features": output["features"]} for output in outputs]
+        else:
+            yield graph.plan.width, np.array([output["logits"].argmax() for output in outputs])
+
+
+def _inputs(graph: Graph, images: Sequence[Image], features: Sequence[Sample]) -> list[Sample]:
+    return [*features] if graph.plan.role == "tail" else [{"image": image} for image in images]

@@ -1,0 +1,111 @@
+"""Step 1, export: float graphs of every program, each checked against torch.
+
+Then plain programs of the shared integers.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from convert.errors import ParityError
+from convert.fold import Tensors
+from convert.litert.activations import observe, share_ranges, tensor_name
+from convert.litert.float_graph import Graph, bind, with_width
+from convert.litert.frontend import Frontend
+from convert.litert.interpreter import run_program
+from convert.litert.quantize import Precision, quantize_int8, quantize_weights_only
+from convert.quantized_weights import QuantizedWeights
+from convert.slice_plan import ProgramPlan
+from convert.static_module import input_shape, static_module
+from edge.bundle.litert.flatbuffer import write
+from train.spec import SupernetSpec
+
+FLOAT_TOLERANCE = 1e-4
+"""Largest |LiteRT − torch| / max|torch| of any output.
+
+Both sum the same float32 products in another order: √(a few thousand terms) ·
+2⁻²⁴ ≈ 4e-6 per layer, and some thirty layers follow one another."""
+
+Image = NDArray[np.float32]
+
+
+def export_float(spec: SupernetSpec, tensors: Tensors, plans: Sequence[ProgramPlan], frontend: Frontend) -> list[Graph]:
+    """Return the float graph of every program; the front end runs once per role, on the widest program."""
+    graphs: list[Graph] = []
+    exported: dict[str, Graph] = {}
+    for plan in sorted(plans, key=lambda plan: -1 if plan.width is None else -plan.width):
+        if plan.role not in exported:
+            data = frontend(static_module(spec, plan, tensors), input_shape(spec, plan))
+            exported[plan.role] = bind(data, plan, tensors, spec.bn_epsilon)
+            graphs.append(exported[plan.role])
+        else:
+            graphs.append(with_width(exported[plan.role], plan, tensors, spec.bn_epsilon))
+    by_name = {graph.plan.name: graph for graph in graphs}
+    return [by_name[plan.name] for plan in plans]
+
+
+def check_float(spec: SupernetSpec, tensors: Tensors, graphs: Sequence[Graph], image: Image) -> float:
+    """Compare every float graph with torch on one image.
+
+    Return the largest relative difference (FLOAT_TOLERANCE at most).
+    """
+    worst, features = 0.0, None
+    for graph in graphs:
+        (name,) = graph.program.inputs
+        sample = image if name == "image" else features
+        assert sample is not None  # plans begin with the prefix
+        (found,) = run_program(write(graph.file, shared=False)[0], graph.plan.name, [{name: sample}])
+        with torch.no_grad():
+            answer = static_module(spec, graph.plan, tensors)(torch.from_numpy(sample).permute(0, 3, 1, 2))
+        expected = answer if isinstance(answer, tuple) else (answer,)
+        for output, reference in zip(graph.program.outputs, expected, strict=True):
+            value = reference.permute(0, 2, 3, 1).numpy() if reference.ndim == 4 else reference.numpy()
+            difference = float(np.abs(found[output] - value).max() / max(float(np.abs(value).max()), 1e-30))
+            if not difference <= FLOAT_TOLERANCE:
+                raise ParityError(
+                    f"program {graph.plan.name}: {output} of the float graph differs from torch by {difference:.2e} "
+                    f"(limit {FLOAT_TOLERANCE:.0e}); try another --frontend"
+                )
+            worst = max(worst, difference)
+        features = found.get("features", features)
+    return worst
+
+
+def plain_programs(
+    spec: SupernetSpec,
+    tensors: Tensors,
+    graphs: Sequence[Graph],
+    weights: QuantizedWeights,
+    precision: Precision,
+    images: Sequence[Image],
+) -> list[Graph]:
+    """Return every program as a plain static graph of the shared integers.
+
+    Int8 measures activation ranges on `images`.
+    """
+    if precision == "wi8":
+        return [quantize_weights_only(graph, weights, tensors, spec.bn_epsilon) for graph in graphs]
+    first = graphs[0]
+    if first.plan.role == "prefix":
+        prefix_ranges = observe(first, [{"image": image} for image in images])
+        samples = float_features(first, images)
+        tails = list(graphs[1:])
+        ranges = [observe(tail, samples) for tail in tails]
+        features = prefix_ranges[tensor_name(int(first.program.graph.outputs[0]))]
+        heads = [quantize_int8(first, prefix_ranges, weights, tensors, spec.bn_epsilon)]
+    else:
+        tails, heads = list(graphs), []
+        ranges = [observe(tail, [{"image": image} for image in images]) for tail in tails]
+        features = ranges[-1][tensor_name(int(tails[0].program.graph.inputs[0]))]
+    shared = share_ranges(tails, ranges, features)
+    bodies = [quantize_int8(tail, r, weights, tensors, spec.bn_epsilon) for tail, r in zip(tails, shared, strict=True)]
+    return heads + bodies
+
+
+def float_features(prefix: Graph, images: Sequence[Image]) -> list[Mapping[str, NDArray[Any]]]:
+    """Return what the float prefix hands to the tails for each image, as named tail inputs."""
+    outputs = run_program(write(prefix.file, shared=False)[0], prefix.plan.name, [{"image": image} for image in images])
+    return [{"features": output["features"]} for output in outputs]
