@@ -81,14 +81,15 @@ class Solution:
         return (self.most_hits - self.hits) / sum(self.counts)
 
 
-def calibrate(problem: Problem) -> Solution:
-    """Return the most accurate threshold rule within the budget.
+def calibrate(problem: Problem, work_limit: int = WORK_LIMIT) -> Solution:
+    """Return the most accurate threshold rule within the budget, never worse than the best single column within it.
 
+    A search that reaches `work_limit` returns the best rule so far, with the gap that is left.
     Raises CalibrationError for arrays that do not fit together, fewer than 2 images, or a budget below every cost.
     """
     _check(problem)
     rules = _Rules(problem)
-    positions, most_hits = _Search(rules).run()
+    positions, most_hits = _Search(rules, work_limit).run()
     ends = rules.ends(positions)
     counts = np.diff(rules.images[ends])
     used = np.flatnonzero(counts)
@@ -227,8 +228,8 @@ def _best(rules: _Rules, region: _Region, hit_value: int, price: int) -> Positio
 class _Search:
     """Branch and bound over regions, the most promising first."""
 
-    def __init__(self, rules: _Rules) -> None:
-        self._rules = rules
+    def __init__(self, rules: _Rules, work_limit: int) -> None:
+        self._rules, self._work_limit = rules, work_limit
         self._open: list[tuple[int, int, _Region, _Bound]] = []
         self._serial = itertools.count()
         self._cells = 0
@@ -241,7 +242,7 @@ class _Search:
         """Return the best rule found, and the most hits that any rule within the limit can have."""
         thresholds = len(self._rules.gain)
         self._add(_Region(np.zeros(thresholds, np.int64), np.full(thresholds, self._rules.groups)), ())
-        while self._open and -self._open[0][0] > self._best_hits and self._cells < WORK_LIMIT:
+        while self._open and -self._open[0][0] > self._best_hits and self._cells < self._work_limit:
             _, _, region, (_, within, beyond) = heapq.heappop(self._open)
             moved = np.abs((self._rules.images[within] - self._rules.images[beyond]) * self._rules.saving)
             threshold = int(moved.argmax())

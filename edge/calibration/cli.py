@@ -1,0 +1,123 @@
+"""`dsnet calibrate`."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from edge.errors import CalibrationError
+
+if TYPE_CHECKING:
+    from edge.bundle.manifest import OperatingPoint
+    from edge.calibration.budget import Budget
+    from edge.calibration.inputs import Inputs
+    from edge.profiling.latency_table import QualityWarning
+
+
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder; the operating points land in it.")],
+    latency: Annotated[Path, typer.Option(help="Latency table of the device (dsnet profile writes it).")],
+    predictions: Annotated[Path, typer.Option(help="Predictions on calibration images (dsnet predict writes them).")],
+    budget: Annotated[list[str], typer.Option(help="Latency budget, such as 3ms; repeat it for several points.")],
+    statistic: Annotated[
+        Literal["mean", "p95"], typer.Option(help="What the budget limits: the mean or the 95th percentile.")
+    ] = "mean",
+    name: Annotated[
+        list[str] | None, typer.Option(help="Name of each operating point, in order; default: such as mean-3ms.")
+    ] = None,
+    runtime: Annotated[str | None, typer.Option(help="Runtime; default: the predictions'.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision; default: the predictions'.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device, where the latency table holds several.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Threads, where the latency table holds several.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable results.")] = False,
+) -> None:
+    """Find gate thresholds that keep a device within a budget.
+
+    Of all threshold rules within the budget the most accurate one on the calibration images is found; the gap says how
+    much better any other could be (0: none). Points of the same name in the bundle are replaced.
+    """
+    from common.console import print_json
+    from edge.bundle.reader import open_bundle
+    from edge.bundle.writer import add_operating_points
+    from edge.calibration.budget import parse_budget
+    from edge.calibration.inputs import Selection, load_inputs
+    from edge.calibration.operating_point import calibration_warnings, operating_point
+
+    budgets = [parse_budget(text, statistic) for text in budget]
+    names = _names(name, budgets)
+    opened = open_bundle(bundle)
+    inputs = load_inputs(opened, latency, predictions, Selection(runtime, precision, device, threads))
+    points = [operating_point(inputs, limit, label) for limit, label in zip(budgets, names, strict=True)]
+    warnings = calibration_warnings(inputs, statistic)
+    add_operating_points(opened.root, points)
+    if as_json:
+        print_json(
+            {
+                "operating_points": [point.model_dump(mode="json") for point in points],
+                "warnings": [warning.model_dump(mode="json") for warning in warnings],
+            }
+        )
+    else:
+        _print_points(points, inputs)
+        _print_warnings(warnings)
+
+
+def _names(given: list[str] | None, budgets: "list[Budget]") -> list[str]:
+    """Return one name for each budget; raises CalibrationError for names that do not fit."""
+    names = given or [limit.name for limit in budgets]
+    if len(names) != len(budgets):
+        raise CalibrationError(f"{len(budgets)} budgets need {len(budgets)} names, found {len(names)}; repeat --name")
+    for label in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", label):
+            raise CalibrationError(
+                f"--name {label[:80]!r} must be 1 to 64 letters, digits, dots, dashes or underscores"
+            )
+        if names.count(label) > 1:
+            raise CalibrationError(
+                f"operating point {label!r} is asked for twice; give every budget a --name of its own"
+            )
+    return names
+
+
+def _print_points(points: "list[OperatingPoint]", inputs: "Inputs") -> None:
+    from common.console import stdout, table
+    from edge.calibration.budget import latency_ms
+
+    images = len(inputs.predictions.label)
+    summary = [
+        (
+            point.name,
+            f"{point.statistic} {point.budget_ms:g} ms",
+            f"{point.expected_budget_ms:.3f}",
+            f"{point.expected_mean_ms:.3f}",
+            f"{point.calibration_accuracy:.2%}",
+            f"{point.optimality_gap * 100:.3f}",
+        )
+        for point in points
+    ]
+    columns = ("name", "budget", f"expected {points[0].statistic} ms", "expected mean ms", "accuracy", "gap (points)")
+    title = f"Operating points for {inputs.run.device}, calibrated on {images} images"
+    stdout().print(table(title, columns, summary))
+    samples = dict(zip(inputs.predictions.metadata.widths, inputs.samples, strict=True))
+    routing = [
+        (
+            point.name,
+            share.width,
+            f"> {threshold:.4f}" if threshold is not None else "any",
+            f"{share.share:.1%}",
+            f"{latency_ms('mean', [samples[share.width]], [1.0]):.3f}",
+        )
+        for point in points
+        for share, threshold in zip(point.shares, [None, *point.thresholds], strict=True)
+    ]
+    stdout().print(table("Routing", ("name", "width", "score", "share", "mean ms"), routing))
+
+
+def _print_warnings(warnings: "list[QualityWarning]") -> None:
+    from common.console import one_line
+
+    for warning in warnings:
+        typer.echo(f"warning: {one_line(warning.message)}; {one_line(warning.remedy)}", err=True)

@@ -1,0 +1,124 @@
+"""What calibration works from: one run of a latency table and the predictions of the same artifact."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common import sha256_file
+from edge.bundle.manifest import Artifact
+from edge.bundle.reader import Bundle
+from edge.calibration.budget import Samples
+from edge.errors import CalibrationError
+from edge.profiling.latency_table import LatencyTable, Run, load_latency
+from edge.runtime.predictions import Predictions, load_predictions
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A latency run and predictions that belong together, and the digests of the files they came from."""
+
+    run: Run
+    predictions: Predictions
+    latency_sha256: str
+    predictions_sha256: str
+
+    @property
+    def samples(self) -> list[Samples]:
+        """Return the end-to-end samples in milliseconds, one array for each width of the predictions."""
+        return end_to_end_samples(self.run, self.predictions.metadata.widths)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which artifact and which run to use; None stands for the only one there is."""
+
+    runtime: str | None = None
+    precision: str | None = None
+    device: str | None = None
+    threads: int | None = None
+
+    def __str__(self) -> str:
+        threads = None if self.threads is None else f"{self.threads} threads"
+        return " ".join(filter(None, (self.runtime, self.precision, self.device and f"on {self.device}", threads)))
+
+    def fits(self, run: Run) -> bool:
+        """Return whether a run is of the artifact, device and threads asked for."""
+        return all(wanted in (None, getattr(run, name)) for name, wanted in vars(self).items())
+
+
+def load_inputs(bundle: Bundle, latency: Path, predictions: Path, selection: Selection | None = None) -> Inputs:
+    """Read a latency table and predictions and make sure that they are of this bundle's artifact.
+
+    Runtime and precision are those of the predictions unless `selection` says otherwise. Raises an EdgeError that says
+    which file does not fit and what to run again.
+    """
+    if bundle.manifest.gate is None:
+        raise CalibrationError(f"{bundle.root}: the bundle has no gate, so there is nothing to calibrate")
+    wanted = selection or Selection()
+    found = load_predictions(predictions)
+    metadata = found.metadata
+    artifact = bundle.artifact(wanted.runtime or metadata.runtime, wanted.precision or metadata.precision)
+    if (artifact.runtime, artifact.precision) != (metadata.runtime, metadata.precision):
+        raise CalibrationError(
+            f"{predictions}: predictions of {metadata.runtime} {metadata.precision}, not of {artifact.runtime} "
+            f"{artifact.precision}; leave out --runtime and --precision, or run dsnet predict "
+            f"--runtime {artifact.runtime} --precision {artifact.precision}"
+        )
+    _check_same_artifact(predictions, metadata.artifact_sha256, artifact, "predict")
+    table = load_latency(latency)
+    run = find_run(table, Selection(artifact.runtime, artifact.precision, wanted.device, wanted.threads), str(latency))
+    _check_same_artifact(latency, run.artifact_sha256, artifact, "profile")
+    return Inputs(run, found, sha256_file(latency), sha256_file(predictions))
+
+
+def find_run(table: LatencyTable, selection: Selection, origin: str = "latency table") -> Run:
+    """Return the one complete run that fits; raises CalibrationError that lists the runs there are."""
+    fitting = [run for run in table.runs if selection.fits(run)]
+    if len(fitting) != 1:
+        there = "; ".join(
+            str(Selection(run.runtime, run.precision, run.device, run.threads)) for run in fitting or table.runs
+        )
+        problem = "several runs fit; choose with --device and --threads" if fitting else f"no run of {selection}"
+        raise CalibrationError(f"{origin}: {problem}; valid: {there or 'none, run dsnet profile'}")
+    if not fitting[0].complete:
+        raise CalibrationError(
+            f"{origin}: the run of {selection} is not complete; run dsnet profile again to resume it"
+        )
+    return fitting[0]
+
+
+def end_to_end_samples(run: Run, widths: Sequence[int]) -> list[Samples]:
+    """Return all samples, in milliseconds, of one image from end to end at each width, the gate included.
+
+    Raises CalibrationError naming the widths that the run has no samples for.
+    """
+    pooled = [
+        np.array(
+            [
+                sample
+                for entry in run.entries
+                if entry.programs in (["prefix", f"tail_{width:02d}"], ["gate", f"net_{width:02d}"])
+                for block in entry.blocks_ms
+                for sample in block
+            ],
+            np.float64,
+        )
+        for width in widths
+    ]
+    missing = [width for width, samples in zip(widths, pooled, strict=True) if len(samples) == 0]
+    if missing:
+        raise CalibrationError(
+            f"the latency run on {run.device} has no end-to-end samples of widths {', '.join(map(str, missing))}; "
+            "run dsnet profile again for all widths"
+        )
+    return pooled
+
+
+def _check_same_artifact(path: Path, found: str, artifact: Artifact, command: str) -> None:
+    if found != artifact.sha256:
+        raise CalibrationError(
+            f"{path}: of another bundle (artifact {found[:12]}…, this bundle's {artifact.runtime} {artifact.precision} "
+            f"is {artifact.sha256[:12]}…); run dsnet {command} again"
+        )

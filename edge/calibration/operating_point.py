@@ -1,0 +1,140 @@
+"""Operating points: thresholds for one device and one budget, made from calibration inputs and judged on any images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle.manifest import OperatingPoint, Share
+from edge.calibration.budget import Budget, Statistic, check_feasible, costs, latency_ms
+from edge.calibration.inputs import Inputs, Selection, end_to_end_samples, find_run
+from edge.calibration.optimise import Problem, calibrate
+from edge.calibration.score import choose, score
+from edge.errors import CalibrationError
+from edge.profiling.latency_table import LatencyTable, QualityWarning
+from edge.runtime.predictions import Predictions
+
+FEW_IMAGES = 200
+"""Below this the standard error of an accuracy of 70% exceeds 3 points."""
+FEW_SCORES = 10
+FEW_SAMPLES = 100
+"""Below this a 95th percentile rests on fewer than 5 samples."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an operating point does on an image set."""
+
+    images: int
+    shares: list[Share]
+    accuracy: float
+    """Top-1, 0…1."""
+    mean_ms: float
+    budget_ms: float
+    """The budget's own statistic (mean or p95)."""
+
+
+def operating_point(inputs: Inputs, budget: Budget, name: str | None = None) -> OperatingPoint:
+    """Return the most accurate operating point within the budget; its default name is the budget's.
+
+    Raises CalibrationError when no width is within the budget, or for fewer than 2 images.
+    """
+    predictions, run, samples = inputs.predictions, inputs.run, inputs.samples
+    widths = predictions.metadata.widths
+    check_feasible(budget, samples, widths)
+    width_costs, limit = costs(budget, samples)
+    solution = calibrate(Problem(_scores(predictions), predictions.hit, width_costs, limit))
+    used = [samples[column] for column in solution.columns]
+    used_widths = [widths[column] for column in solution.columns]
+    shares = [count / len(predictions.label) for count in solution.counts]
+    return OperatingPoint(
+        name=name or budget.name,
+        runtime=run.runtime,
+        precision=run.precision,
+        device=run.device,
+        threads=run.threads,
+        statistic=budget.statistic,
+        budget_ms=budget.ms,
+        widths=used_widths,
+        thresholds=list(solution.thresholds),
+        shares=_shares(used_widths, shares),
+        expected_mean_ms=latency_ms("mean", used, shares),
+        expected_budget_ms=latency_ms(budget.statistic, used, shares),
+        calibration_accuracy=solution.accuracy,
+        optimality_gap=solution.gap,
+        artifact_sha256=run.artifact_sha256,
+        latency_sha256=inputs.latency_sha256,
+        predictions_sha256=inputs.predictions_sha256,
+    )
+
+
+def evaluate_point(point: OperatingPoint, predictions: Predictions, latency: LatencyTable) -> Evaluation:
+    """Return what `point` does on the images of `predictions`, on the device it was made for.
+
+    Raises CalibrationError when the predictions or the latencies are of another artifact, or lack one of its widths.
+    """
+    run = find_run(latency, Selection(point.runtime, point.precision, point.device, point.threads))
+    for what, found in (("predictions", predictions.metadata.artifact_sha256), ("latencies", run.artifact_sha256)):
+        if found != point.artifact_sha256:
+            raise CalibrationError(
+                f"operating point {point.name} is of artifact {point.artifact_sha256[:12]}…, "
+                f"but the {what} are of {found[:12]}…; make both from one bundle"
+            )
+    absent = sorted(set(point.widths) - set(predictions.metadata.widths))
+    if absent:
+        raise CalibrationError(f"operating point {point.name} uses widths {absent}, which the predictions do not hold")
+    position = choose(_scores(predictions), point.thresholds)
+    column = np.searchsorted(predictions.metadata.widths, point.widths)[position]
+    images = len(predictions.label)
+    shares = [float(count) / images for count in np.bincount(position, minlength=len(point.widths))]
+    samples = end_to_end_samples(run, point.widths)
+    return Evaluation(
+        images=images,
+        shares=_shares(point.widths, shares),
+        accuracy=float(predictions.hit[np.arange(images), column].mean()),
+        mean_ms=latency_ms("mean", samples, shares),
+        budget_ms=latency_ms(point.statistic, samples, shares),
+    )
+
+
+def calibration_warnings(inputs: Inputs, statistic: Statistic) -> list[QualityWarning]:
+    """Return what makes an operating point from these inputs less trustworthy, the latency run's warnings first."""
+    warnings = list(inputs.run.warnings)
+    images = len(inputs.predictions.label)
+    distinct = len(np.unique(_scores(inputs.predictions).round(9)))
+    samples = min(len(values) for values in inputs.samples)
+    if images < FEW_IMAGES:
+        warnings.append(
+            QualityWarning(
+                code="few-images",
+                message=f"{images} calibration images: the accuracy on other images may differ by several points",
+                remedy=f"run dsnet predict on at least {FEW_IMAGES} images",
+            )
+        )
+    if distinct < FEW_SCORES:
+        warnings.append(
+            QualityWarning(
+                code="few-scores",
+                message=f"the gate gives {distinct} different scores to {images} images, so few can be routed apart",
+                remedy="train the gate again, or use a precision that keeps its logits apart",
+            )
+        )
+    if statistic == "p95" and samples < FEW_SAMPLES:
+        warnings.append(
+            QualityWarning(
+                code="few-samples",
+                message=f"a 95th percentile from {samples} samples of a width",
+                remedy=f"run dsnet profile with at least {FEW_SAMPLES} runs",
+            )
+        )
+    return warnings
+
+
+def _shares(widths: list[int], shares: list[float]) -> list[Share]:
+    return [Share(width=width, share=share) for width, share in zip(widths, shares, strict=True)]
+
+
+def _scores(predictions: Predictions) -> NDArray[np.float64]:
+    if not predictions.metadata.choices:
+        raise CalibrationError("the predictions hold no gate logits, so there is nothing to calibrate")
+    return score(predictions.gate_logits)
