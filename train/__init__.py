@@ -1,10 +1,11 @@
 """Training of dynamic-width supernets. Importing this package loads no torch."""
 
-from train.errors import CheckpointError, DataError, SpecError, TrainError
+from train.errors import CheckpointError, ConfigError, DataError, SpecError, TrainError
 from train.spec import GateSpec, StageSpec, SupernetSpec, load_spec
 
 __all__ = [
     "CheckpointError",
+    "ConfigError",
     "DataError",
     "GateSpec",
     "SpecError",

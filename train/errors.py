@@ -3,6 +3,7 @@
 TrainError
 ├── SpecError             a network description that does not hold together
 ├── CheckpointError       a file that is not a readable supernet checkpoint
+├── ConfigError           hyper-parameters that are unknown or out of range
 └── DataError             a data set that is missing, empty or unreadable
 """
 
@@ -19,6 +20,10 @@ class SpecError(TrainError):
 
 class CheckpointError(TrainError):
     """A file that is not a readable supernet checkpoint."""
+
+
+class ConfigError(TrainError):
+    """Hyper-parameters that are unknown or out of range."""
 
 
 class DataError(TrainError):

@@ -102,6 +102,11 @@ class Supernet(nn.Module):
         """Return every block in the order it runs."""
         return [block for stage in self.stages for block in stage]  # type: ignore[attr-defined]
 
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """Return the width that each gate logit stands for; none without a gate."""
+        return self.spec.gate.choices if self.spec.gate else ()
+
     def forward(self, images: Tensor, width: int) -> Tensor:
         """Map normalised images (n, 3, r, r) to logits (n, classes) at one width."""
         x = self._embed(images, width)
@@ -112,15 +117,20 @@ class Supernet(nn.Module):
     def forward_prefix(self, images: Tensor, width: int = 0) -> tuple[Tensor, Tensor]:
         """Run what every image runs; return features (n, f, h, w), attended, and gate logits (n, choices).
 
-        Every width of the routing space shares this part, so `width` matters for `spec.largest` alone. A network without
-        a gate raises a TrainError.
+        Every width of the routing space shares this part, so `width` matters for `spec.largest` alone. A network
+        without a gate raises a TrainError.
         """
-        gate, blocks, split = self._gate(), self.blocks, self.spec.gate_block
+        gate = self._gate()
+        features, trunk = self.forward_trunk(images, width)
+        return features, gate(trunk, width)
+
+    def forward_trunk(self, images: Tensor, width: int = 0) -> tuple[Tensor, Tensor]:
+        """Run the prefix without the gate; return features (n, f, h, w) and what the gate reads (n, reduced, 1, 1)."""
+        blocks, split = self.blocks, self.spec.gate_block
         x = self._embed(images, width)
         for block in blocks[:split]:
             x = block(x, width)
-        features, trunk = blocks[split].attend(x, width)
-        return features, gate(trunk, width)
+        return blocks[split].attend(x, width)
 
     def forward_tail(self, features: Tensor, width: int) -> Tensor:
         """Map the prefix's features (n, f, h, w) to logits (n, classes) at one width."""
@@ -139,7 +149,7 @@ class Supernet(nn.Module):
         if self.training:
             raise TrainError("dynamic inference needs evaluation mode; call .eval() on the supernet first")
         features, gate_logits = self.forward_prefix(images)
-        choices = torch.tensor(self._choices(), device=images.device)
+        choices = torch.tensor(self.choices, device=images.device)
         widths = choices[decide(gate_logits)]
         logits = features.new_empty(len(images), self.spec.classes)
         for width in torch.unique(widths).tolist():
@@ -160,6 +170,3 @@ class Supernet(nn.Module):
         if self.gate is None:
             raise TrainError(f"spec {self.spec.name!r} has no gate; give a spec with one, such as ds_mbv1_tiny")
         return self.gate
-
-    def _choices(self) -> tuple[int, ...]:
-        return self.spec.gate.choices if self.spec.gate else ()

@@ -1,0 +1,77 @@
+"""The training objectives, one function per equation.
+
+DS-Net is "Dynamic Slimmable Network", Li et al., CVPR 2021, arXiv 2103.13258; DS-Net++ is Li et al., TPAMI 2022, arXiv
+2109.10060. Their equations are cited by the names the papers give them; [code] marks what was read in the public code.
+
+Shapes: n images, k classes, c gate choices. Every loss is a scalar, the mean over the batch.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.config import HardRule
+
+PUBLISHED_WIDEST_UNITS = 0.565
+"""Multiply-accumulates of the widest published network, in the penalty's unit of 10⁹: what it was balanced for."""
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy with label smoothing (Szegedy et al., CVPR 2016, equation 3): the loss of the largest network.
+
+    logits (n, k), labels (n,) of class indices.
+    """
+    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """−Σ target · log softmax(logits): in-place bootstrapping, IB (DS-Net).
+
+    logits (n, k); target (n, k), a distribution that receives no gradient: softmax of the EMA copy at its largest.
+    """
+    return -(target.detach() * logits.log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def ensemble_target(teacher_logits: Sequence[Tensor]) -> Tensor:
+    """Mean softmax of several networks: the target of in-place ensemble bootstrapping, IEB (DS-Net).
+
+    teacher_logits: each (n, k), of the EMA copy at its largest and at the step's random widths; returns (n, k).
+    """
+    return torch.stack([logits.softmax(dim=1) for logits in teacher_logits]).mean(dim=0).detach()
+
+
+def sandwich_labels(smallest: Tensor, largest: Tensor, labels: Tensor, n_choices: int, hard: HardRule) -> Tensor:
+    """Gate labels of sandwich gate sparsification, SGS (DS-Net): choice 0 where that suffices, else the last.
+
+    smallest, largest: logits (n, k) of the narrowest and widest choice; labels (n,); returns choices (n,).
+    """
+    easy = smallest.argmax(dim=1) == labels
+    if hard == "give up":
+        easy = easy | (largest.argmax(dim=1) != labels)
+    return torch.where(easy, 0, n_choices - 1)
+
+
+def sandwich_sparsification(gate_logits: Tensor, gate_labels: Tensor) -> Tensor:
+    """Cross-entropy of the gate's LOGITS to its online labels, SGS (DS-Net).
+
+    The public code passes softmax probabilities, which flattens the gradient. gate_logits (n, c), gate_labels (n,).
+    """
+    return F.cross_entropy(gate_logits, gate_labels)
+
+
+def mac_penalty(choices: Tensor, macs: Tensor, unit: float) -> Tensor:
+    """½ · (mean multiply-accumulates / unit)²: the gate's complexity penalty (DS-Net; unit 10⁹ [code]).
+
+    choices (n, c) one-hot with a gradient, macs (c,) per choice, unit in multiply-accumulates (see `mac_unit`).
+    """
+    return 0.5 * ((choices @ macs).mean() / unit).square()
+
+
+def mac_unit(widest_macs: int) -> float:
+    """Return the unit in which a network's widest choice costs what the published one does in units of 10⁹.
+
+    In units of 10⁹ the penalty of a network of a few million multiply-accumulates would vanish.
+    """
+    return widest_macs / PUBLISHED_WIDEST_UNITS
