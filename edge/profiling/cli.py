@@ -9,6 +9,7 @@ from edge.errors import MeasurementError
 
 if TYPE_CHECKING:
     from edge.profiling.latency_table import Entry, Run
+    from edge.profiling.statistics import Ratio
 
 
 def profile(
@@ -48,7 +49,7 @@ def profile(
     with progress() as bar:
         task = bar.add_task("warming up", total=None)
 
-        def show(run: Run) -> None:
+        def show(run: "Run") -> None:
             done = sum(finished(entry, settings) for entry in run.entries)
             blocks = sum(len(entry.blocks_ms) for entry in run.entries)
             bar.update(task, completed=done, total=len(run.entries), description=f"measuring, {blocks} blocks")
@@ -94,7 +95,6 @@ def _result(run: "Run", out: Path) -> dict[str, Any]:
 
     from edge.profiling.statistics import summarise
 
-    units = [{"programs": entry.programs, **asdict(summarise(entry))} for entry in run.entries if entry.blocks_ms]
     return {
         "out": str(out),
         "device": run.device,
@@ -104,7 +104,10 @@ def _result(run: "Run", out: Path) -> dict[str, Any]:
         "artifact_sha256": run.artifact_sha256,
         "environment": {name: value for name, value in run.environment.items() if name != "canary_ms"},
         "complete": run.complete,
-        "units": units,
+        "units": [{"programs": entry.programs, **asdict(summarise(entry))} for entry in _measured(run)],
+        "ratios_to_narrowest": [
+            {"programs": entry.programs, **asdict(ratio)} for entry, ratio in _ratios_to_narrowest(run)
+        ],
         "warnings": [warning.model_dump() for warning in run.warnings],
     }
 
@@ -112,29 +115,41 @@ def _result(run: "Run", out: Path) -> dict[str, Any]:
 def _print_run(run: "Run", out: Path) -> None:
     from common.console import one_line, stdout, table
 
-    measured = [entry for entry in run.entries if entry.blocks_ms]
-    longest = max((len(entry.programs) for entry in measured), default=0)
-    narrowest = next((entry for entry in measured if len(entry.programs) == longest), None)
-    columns = ("unit", "runs", "first", "p50", "p90", "p99", "mean", "MAD", "±CI", "vs narrowest")
+    columns = ("unit", "runs", "first", "p50", "p90", "p99", "mean", "MAD", "±CI")
     title = f"{run.device}, {run.runtime} {run.precision}, {run.threads} thread(s), milliseconds"
     console = stdout()
-    console.print(table(title, columns, [_row(entry, narrowest, longest) for entry in measured]))
+    console.print(table(title, columns, map(_row, _measured(run))))
+    ratios = [
+        ("+".join(entry.programs), f"{ratio.value:.2f}x", f"{ratio.interval.low:.2f}–{ratio.interval.high:.2f}x")
+        for entry, ratio in _ratios_to_narrowest(run)
+    ]
+    if ratios:
+        console.print(table("One image, against the narrowest width", ("unit", "time", "95% interval"), ratios))
     for warning in run.warnings:
-        console.print(f"{warning.code}: {one_line(warning.message)}; {warning.remedy}", markup=False, highlight=False)
+        text = f"{warning.code}: {one_line(warning.message)}; {one_line(warning.remedy)}"
+        console.print(text, markup=False, highlight=False)
     state = "wrote" if run.complete else "unfinished; run the same command to continue:"
     console.print(f"{state} {out}", markup=False, highlight=False)
 
 
-def _row(entry: "Entry", narrowest: "Entry | None", longest: int) -> tuple[str, ...]:
-    """Return a unit's cells; the last one compares widths, so only units that answer a whole image have it."""
-    from edge.profiling.statistics import paired_ratio, relative_half_width, samples_ms, summarise
+def _row(entry: "Entry") -> tuple[str, ...]:
+    from edge.profiling.statistics import relative_half_width, samples_ms, summarise
 
     summary = summarise(entry)
     figures = (summary.first_run_ms, summary.p50_ms, summary.p90_ms, summary.p99_ms, summary.mean_ms, summary.mad_ms)
-    ratio_cell = ""
-    comparable = narrowest is not None and entry is not narrowest and len(entry.programs) == longest
-    if comparable and narrowest and min(len(entry.blocks_ms), len(narrowest.blocks_ms)) > 1:
-        ratio = paired_ratio(entry, narrowest)
-        ratio_cell = f"{ratio.value:.2f}x [{ratio.interval.low:.2f}, {ratio.interval.high:.2f}]"
     half_width = f"{relative_half_width(samples_ms(entry)):.1%}"
-    return (" + ".join(entry.programs), str(summary.runs), *(f"{ms:.3f}" for ms in figures), half_width, ratio_cell)
+    return ("+".join(entry.programs), str(summary.runs), *(f"{ms:.3f}" for ms in figures), half_width)
+
+
+def _measured(run: "Run") -> "list[Entry]":
+    return [entry for entry in run.entries if entry.blocks_ms]
+
+
+def _ratios_to_narrowest(run: "Run") -> "list[tuple[Entry, Ratio]]":
+    """Return how long each width takes for one image (end to end, behind a gate) against the narrowest one measured."""
+    from edge.profiling.statistics import paired_ratio
+
+    measured = [entry for entry in _measured(run) if len(entry.blocks_ms) > 1]
+    longest = max((len(entry.programs) for entry in measured), default=0)
+    answering = [entry for entry in measured if len(entry.programs) == longest]
+    return [(entry, paired_ratio(entry, answering[0])) for entry in answering[1:]]

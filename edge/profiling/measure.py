@@ -2,7 +2,7 @@
 
 One *block* is a few runs of one unit in a row; one *round* is one block of every unit that is not finished, in an order
 that the seed and the number of the round determine. Drift and other load thus hit all units alike. After every block a
-canary (fixed work) is timed and the run handed on to be saved, so an interrupted measurement continues where it stopped.
+canary (fixed work) is timed and the run handed on to be saved, so that an interrupted one continues where it stopped.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Statistics derived from raw samples. Medians throughout: latency has a floor and a long tail, means follow the tail."""
+"""Statistics derived from raw samples. Medians throughout: latency has a floor and a long tail, which means follow."""
 
 import math
 from collections.abc import Sequence

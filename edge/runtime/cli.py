@@ -181,7 +181,7 @@ def _summary(answers: "dict[str, Answer]", policy: "Policy") -> dict[str, Any]:
 def _print_answers(answers: "dict[str, Answer]", result: dict[str, Any]) -> None:
     from common.console import one_line, stdout, table
 
-    columns = ("image", "class", "probability", "score", "width", "prefix ms", "tail ms", "total ms")
+    columns = ("image", "class", "probability", "score", "width", "ms")
     rows = [
         (
             name,
@@ -189,8 +189,6 @@ def _print_answers(answers: "dict[str, Answer]", result: dict[str, Any]) -> None
             f"{answer.probability:.3f}",
             "–" if answer.score is None else f"{answer.score:.3f}",
             answer.width,
-            f"{answer.prefix_ms:.3f}",
-            f"{answer.tail_ms:.3f}",
             f"{answer.total_ms:.3f}",
         )
         for name, answer in answers.items()

@@ -1,0 +1,94 @@
+import gc
+import json
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from edge.devices import LocalDevice
+from edge.devices.local import LocalWorkload
+from edge.runtime import Array
+from tests.runtime import golden
+from tests.runtime.recording import RecordingSession, artifact, bright_is_hard, net
+
+
+def ticking(step_ns: int) -> Iterator[int]:
+    """A clock that advances by the same step each time it is read."""
+    now = 0
+    while True:
+        yield now
+        now += step_ns
+
+
+def counting_prefix(program: str, _: Mapping[str, Array]) -> dict[str, Array]:
+    """A prefix whose features differ at every call, and tails that do nothing."""
+    if program == "prefix":
+        counting_prefix.calls += 1  # type: ignore[attr-defined]
+        features = np.full((1, 2, 2, 8), counting_prefix.calls, np.int8)  # type: ignore[attr-defined]
+        return {"features": features, "gate_logits": np.zeros((1, 2), np.float32)}
+    return {"logits": np.zeros((1, 3), np.float32)}
+
+
+def watched() -> tuple[RecordingSession, LocalWorkload]:
+    counting_prefix.calls = 0  # type: ignore[attr-defined]
+    session = RecordingSession(["prefix", "tail_00"], counting_prefix)
+    clock = ticking(2_000_000)
+    workload = LocalWorkload(session, golden.artifact(), lambda: next(clock))
+    session.calls.clear()
+    return session, workload
+
+
+def test_a_run_is_timed_from_the_first_input_to_the_last_output_in_milliseconds() -> None:
+    _, workload = watched()
+    assert workload.run_block(("prefix", "tail_00"), 3) == [2.0, 2.0, 2.0]
+
+
+def test_end_to_end_feeds_the_features_just_made_to_the_tail() -> None:
+    session, workload = watched()
+    workload.run_block(("prefix", "tail_00"), 2)
+    assert session.order == ["prefix", "tail_00", "prefix", "tail_00"]
+    fed = [int(inputs["features"][0, 0, 0, 0]) for program, inputs in session.calls if program == "tail_00"]
+    assert fed == [2, 3], "the first features were made when the workload was opened"
+
+
+def test_a_tail_alone_reads_features_that_the_prefix_really_gives() -> None:
+    session, workload = watched()
+    workload.run_block(("tail_00",), 2)
+    assert session.order == ["tail_00", "tail_00"]
+    assert int(session.calls[0][1]["features"][0, 0, 0, 0]) == 1
+
+
+def test_a_bundle_without_a_gate_is_timed_on_the_image() -> None:
+    session = RecordingSession(["net_00"], bright_is_hard)
+    workload = LocalWorkload(session, artifact(net(0)))
+    assert len(workload.run_block(("net_00",), 4)) == 4
+    assert session.calls[0][1]["image"].shape == (1, 8, 8, 3)
+
+
+def test_the_garbage_collector_is_as_before_after_a_block() -> None:
+    seen: list[bool] = []
+
+    def script(*_: object) -> dict[str, Array]:
+        seen.append(gc.isenabled())
+        return {"logits": np.zeros((1, 3), np.float32)}
+
+    LocalWorkload(RecordingSession(["net_00"], script), artifact(net(0))).run_block(("net_00",), 2)
+    assert seen == [False, False]
+    assert gc.isenabled()
+
+
+def test_a_real_bundle_runs_here() -> None:
+    with LocalDevice().open(golden.bundle(), golden.artifact(), ["prefix", "tail_01"], 1) as workload:
+        samples = workload.run_block(("prefix", "tail_01"), 3)
+        assert len(samples) == 3
+        assert min(samples) > 0, samples
+        assert workload.canary_ms() > 0
+        assert "litert" in workload.runtime_version or "tflite" in workload.runtime_version
+
+
+def test_the_fingerprint_holds_the_facts_a_latency_depends_on() -> None:
+    facts = LocalDevice().fingerprint()
+    assert {"cpu", "logical_cores", "physical_cores", "governor", "memory_bytes", "os", "kernel", "python"} <= {*facts}
+    assert facts["logical_cores"] >= 1
+    assert facts["memory_bytes"] > 1 << 20
+    assert json.loads(json.dumps(facts)) == facts
+    assert LocalDevice().fingerprint() == facts, "it does not change from one run to the next"

@@ -1,0 +1,72 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from edge.cli import main
+from edge.profiling import load_latency
+from tests.runtime import golden
+
+QUICK = ("--min-runs", "10", "--max-runs", "20")
+
+
+def dsnet(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of one command."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+def test_profile_measures_a_real_bundle_on_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "latency.json"
+    status, text, err = dsnet(capsys, "profile", golden.FOLDER, "--out", out, *QUICK, "--json")
+    assert status == 0, err
+    found = json.loads(text)
+    assert [unit["programs"] for unit in found["units"]][-1] == ["prefix", "tail_01"]
+    assert all(0 < unit["p50_ms"] <= unit["p99_ms"] for unit in found["units"])
+    assert found["environment"]["logical_cores"] >= 1
+    (run,) = load_latency(out).runs
+    assert run.complete
+    assert run.device == "local"
+    assert {len(entry.blocks_ms) for entry in run.entries} <= {1, 2}
+
+
+def test_profile_prints_a_table_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "latency.json"
+    status, text, _ = dsnet(capsys, "profile", golden.FOLDER, "--out", out, *QUICK, "--widths", "0")
+    assert status == 0
+    assert "local, litert int8, 1 thread(s)" in text
+    assert "wrote" in text
+    assert [entry.programs for entry in load_latency(out).runs[0].entries][-1] == ["prefix", "tail_00"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--ci", "fast"), "--ci 'fast' is no fraction between 0 and 1; give a percentage such as 2%"),
+        (("--ci", "200%"), "--ci '200%' is no fraction"),
+        (("--widths", "0;1"), "--widths '0;1' is no list of widths; give indices such as 0,3"),
+        (("--widths", "0,9"), "no width 9 in this artifact; choose from 0, 1"),
+        (("--precision", "wi8"), "no wi8 artifact; the bundle has: litert int8"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_writes_nothing(
+    options: tuple[str, str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, text, err = dsnet(capsys, "profile", golden.FOLDER, "--out", tmp_path / "l.json", *options)
+    assert (status, text) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1, err
+    assert not (tmp_path / "l.json").exists()
+
+
+def test_a_latency_table_that_cannot_be_read_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "l.json"
+    out.write_text("precious notes")
+    status, _, err = dsnet(capsys, "profile", golden.FOLDER, "--out", out, *QUICK)
+    assert status == 2
+    assert "l.json" in err
+    assert out.read_text() == "precious notes"

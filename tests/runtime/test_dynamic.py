@@ -1,0 +1,115 @@
+import math
+
+import numpy as np
+import pytest
+
+from edge.errors import BundleError
+from edge.runtime import DynamicSession, LiteRtSession, Policy, Session, open_dynamic
+from edge.runtime.dynamic import resident_programs
+from tests.runtime import golden
+from tests.runtime.recording import SIDE_GATE, RecordingSession, artifact, bright_is_hard, net
+
+BALANCED = Policy.of(golden.bundle().operating_point("balanced"))
+CLASSES = ["circle", "square", "triangle"]
+
+
+class Watched:
+    """A real session whose calls are listed."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self.order = session, list[str]()
+
+    def run(self, program, inputs):  # type: ignore[no-untyped-def]
+        self.order.append(program)
+        return self._session.run(program, inputs)
+
+
+def expected_score(gate_logits: list[float]) -> float:
+    """Σ_j j·softmax(logits)_j for two logits."""
+    return 1 / (1 + math.exp(gate_logits[0] - gate_logits[1]))
+
+
+@pytest.mark.parametrize("number", range(len(golden.ANSWERS)))
+def test_the_gate_picks_the_width_and_that_tail_answers(number: int) -> None:
+    facts = golden.ANSWERS[number]
+    answer = open_dynamic(golden.bundle(), golden.artifact(), BALANCED).answer(golden.image(number))
+    score = expected_score(facts["gate_logits"])
+    assert answer.score == pytest.approx(score, abs=1e-9)
+    assert answer.width == (1 if score > 0.5 else 0)
+    logits = facts[f"tail_{answer.width:02d}"]
+    assert answer.class_index == int(np.argmax(logits))
+    assert answer.class_name == CLASSES[answer.class_index]
+    assert answer.probability == pytest.approx(1 / sum(math.exp(value - max(logits)) for value in logits))
+
+
+def test_the_golden_images_use_both_widths() -> None:
+    session = open_dynamic(golden.bundle(), golden.artifact(), BALANCED)
+    assert {session.answer(golden.image(number)).width for number in range(len(golden.ANSWERS))} == {0, 1}
+
+
+def test_one_image_runs_the_prefix_and_one_tail() -> None:
+    programs = resident_programs(golden.artifact(), BALANCED)
+    watched = Watched(LiteRtSession(golden.content(), golden.artifact(), programs))
+    session = DynamicSession(watched, golden.artifact(), CLASSES, BALANCED)
+    assert sorted(watched.order) == ["prefix", "tail_00", "tail_01"], "each program runs once to warm up"
+    watched.order.clear()
+    width = session.answer(golden.image(1)).width
+    assert watched.order == ["prefix", f"tail_{width:02d}"]
+
+
+def test_the_parts_of_the_time_add_up() -> None:
+    answer = open_dynamic(golden.bundle(), golden.artifact(), BALANCED).answer(golden.image(0))
+    assert answer.prefix_ms > 0
+    assert answer.tail_ms > 0
+    assert answer.total_ms == pytest.approx(answer.prefix_ms + answer.tail_ms)
+
+
+def test_a_fixed_width_loads_only_its_own_tail() -> None:
+    assert resident_programs(golden.artifact(), Policy.fixed(1)) == ("prefix", "tail_01")
+    session = open_dynamic(golden.bundle(), golden.artifact(), Policy.fixed(1))
+    assert {session.answer(golden.image(number)).width for number in range(4)} == {1}
+
+
+def test_an_unknown_width_is_refused_with_the_valid_ones() -> None:
+    with pytest.raises(BundleError, match="no width 9 in this artifact; choose from 0, 1"):
+        open_dynamic(golden.bundle(), golden.artifact(), Policy.fixed(9))
+
+
+def test_a_side_gate_reads_the_image_and_so_does_the_net_it_picks() -> None:
+    described = artifact(SIDE_GATE, net(0), net(1))
+    policy = Policy((0, 1), (0.6,))
+    session = RecordingSession(["gate", "net_00", "net_01"], bright_is_hard)
+    dynamic = DynamicSession(session, described, CLASSES, policy)
+    session.calls.clear()
+    dark, bright = (np.full((1, 8, 8, 3), shade, np.float32) for shade in (0.0, 1.0))
+    assert (dynamic.answer(dark).width, dynamic.answer(bright).width) == (0, 1)
+    assert session.order == ["gate", "net_00", "gate", "net_01"]
+    assert session.calls[-1][1]["image"] is bright
+
+
+def test_a_fixed_width_does_not_run_a_side_gate() -> None:
+    described = artifact(SIDE_GATE, net(0), net(1))
+    assert resident_programs(described, Policy.fixed(1)) == ("net_01",)
+    session = RecordingSession(["net_01"], bright_is_hard)
+    answer = DynamicSession(session, described, CLASSES, Policy.fixed(1)).answer(np.ones((1, 8, 8, 3), np.float32))
+    assert (answer.score, answer.prefix_ms, answer.class_index) == (None, 0.0, 1)
+
+
+def test_a_bundle_without_a_gate_answers_at_a_fixed_width() -> None:
+    described = artifact(net(0), net(1))
+    session = RecordingSession(["net_00"], bright_is_hard)
+    answer = DynamicSession(session, described, CLASSES, Policy.fixed(0)).answer(np.ones((1, 8, 8, 3), np.float32))
+    assert (answer.width, answer.class_name, answer.score) == (0, "circle", None)
+
+
+def test_quantized_logits_are_compared_as_real_numbers() -> None:
+    quantized = net(0).outputs[0].model_copy(update={"dtype": "int8", "scale": 0.5, "zero_point": -10})
+    described = artifact(net(0).model_copy(update={"outputs": [quantized]}))
+    session = RecordingSession(["net_00"], lambda *_: {"logits": np.array([[-10, -8, -10]], np.int8)})
+    answer = DynamicSession(session, described, CLASSES, Policy.fixed(0)).answer(np.ones((1, 8, 8, 3), np.float32))
+    assert answer.probability == pytest.approx(math.e / (math.e + 2)), "logits 0, 1, 0"
+
+
+def test_equal_thresholds_skip_a_width() -> None:
+    policy = Policy((2, 5, 7), (1.0, 1.0))
+    assert [policy.width(score) for score in (0.9, 1.0, 1.1)] == [2, 2, 7]
