@@ -1,4 +1,4 @@
-"""Fixtures for every test. Data that does not ship with the repository is optional: tests that want it skip, with the reason."""
+"""Fixtures for every test. Data beyond the repository is optional: tests that want it skip and say why."""
 
 from pathlib import Path
 

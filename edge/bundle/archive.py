@@ -20,6 +20,8 @@ RATIO_FREE_BYTES = 1 << 20
 """Below this size a high ratio does no harm."""
 MAX_DIRECTORY_BYTES = MAX_FILES * 4096
 BLOCK_BYTES = 1 << 20
+UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+"""What `zipfile` raises for archives it cannot read; the last two for features it lacks and for encryption."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 _unpacked: set[Path] = set()
@@ -40,7 +42,7 @@ def unpack(archive: Path) -> Path:
             _check_entries(archive, entries)
             for entry in entries:
                 _extract(source, entry, folder)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, struct.error) as error:
+    except UNREADABLE as error:
         raise BundleError(f"{archive}: not a readable .zip: {error}") from error
     return _bundle_folder(folder)
 
@@ -96,8 +98,11 @@ def _check_entries(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
     total = sum(entry.file_size for entry in entries)
     if total > MAX_TOTAL_BYTES:
         raise BundleError(f"{archive}: unpacks to {total} bytes; the limit is {MAX_TOTAL_BYTES}")
-    if len({entry.filename for entry in entries}) != len(entries):
-        raise BundleError(f"{archive}: holds one file name twice")
+    names = [PurePosixPath(entry.filename) for entry in entries]
+    if len(set(names)) != len(names) or set(names) & {parent for name in names for parent in name.parents}:
+        raise BundleError(f"{archive}: holds one name twice")
+    if any(entry.header_offset < 0 for entry in entries):
+        raise BundleError(f"{archive}: not a readable .zip: a file lies before its start")
     for entry in entries:
         problem = path_problem(entry.orig_filename)
         kind = stat.S_IFMT(entry.external_attr >> 16)

@@ -27,7 +27,7 @@ def archive(*entries: Entry) -> bytes:
         name = entry.name.encode()
         size = len(entry.data) if entry.size is None else entry.size
         crc = zlib.crc32(entry.data) if entry.crc is None else entry.crc
-        common = struct.pack("<5H3I2H", 20, 0, entry.method, 0, 33, crc, len(entry.data), size, len(name), 0)
+        common = struct.pack("<5H3I2H", 20, 0x800, entry.method, 0, 33, crc, len(entry.data), size, len(name), 0)
         directory += b"PK\1\2" + struct.pack("<H", 3 << 8 | 20) + common
         directory += struct.pack("<3H2I", 0, 0, 0, entry.mode << 16, len(body)) + name
         body += b"PK\3\4" + common + name + entry.data

@@ -134,6 +134,11 @@ def archives() -> dict[str, bytes]:
         "zip_traversal": archive(manifest, Entry("../model.tflite", ARTIFACT)),
         "zip_absolute": archive(manifest, Entry("/model.tflite", ARTIFACT)),
         "zip_symlink": archive(manifest, Entry("litert/model.tflite", b"/etc/passwd", mode=SYMLINK)),
+        "zip_name_not_text": archive(manifest, Entry("litert/model.tflite", ARTIFACT)).replace(
+            b"litert/", b"l\xfftert/"
+        ),
+        "zip_file_and_folder": archive(manifest, Entry("litert", b""), Entry("litert/model.tflite", ARTIFACT)),
+        "zip_before_start": archive(manifest)[1:],
         "zip_same_name_twice": archive(manifest, manifest),
         "zip_too_many_files": archive(manifest, *(Entry(f"{number}", b"") for number in range(300))),
         "zip_truncated": archive(manifest, Entry("litert/model.tflite", ARTIFACT))[:-30],
