@@ -14,6 +14,7 @@ from common.console import one_line
 
 USAGE, INTERRUPTED, INTERNAL = 2, 130, 1
 OURS = ("common", "train", "convert", "edge", "demo")
+OURS = ("common", "train", "convert", "edge", "demo")
 MARKUP = None
 """Plain help: rich's takes 0.2 s longer, which is more than all the rest of `dsnet --help`."""
 
@@ -31,7 +32,9 @@ class Entry:
 
 
 COMMANDS = {
-    "init": Entry("train.cli:init", "Write an untrained supernet, so that latency can be measured early.", "train"),
+    "init": Entry(
+        "train.cli:init", "Write an untrained supernet, so that latency can be measured before anyone trains.", "train"
+    ),
     "train": Entry("train.cli:train_app", "Train a supernet, then its gate.", "train"),
     "evaluate": Entry("train.cli:evaluate", "Print the accuracy of every width of a supernet.", "train"),
     "convert": Entry("convert.cli:convert", "Convert a supernet to a bundle: one file for all widths.", "convert"),
@@ -146,10 +149,11 @@ def _explain(error: Exception, command: str | None) -> tuple[int, str]:
         place = f"{error.filename}: " if error.filename else ""
         return USAGE, f"error: {one_line(place + error.strerror)}"
     extra = COMMANDS[command].extra if command else None
-    if isinstance(error, ModuleNotFoundError) and extra:
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if extra and missing and missing not in OURS:
         return (
             USAGE,
-            f"error: dsnet {command} needs {error.name}, which is not installed: pip install 'dsnet-edge[{extra}]'",
+            f"error: dsnet {command} needs {missing}, which is not installed: pip install 'dsnet-edge[{extra}]'",
         )
     text = one_line(f"{type(error).__name__}: {error}")
     return INTERNAL, f"internal error: {text}; run with --debug for the traceback"

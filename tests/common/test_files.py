@@ -1,0 +1,31 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from common import atomic_write, sha256_bytes, sha256_file
+
+
+def test_the_target_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "result.json"
+    with atomic_write(target) as temporary:
+        temporary.write_text("half")
+        assert not target.exists()
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+
+
+def test_a_failed_block_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_write(target) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert (target.read_text(), [path.name for path in tmp_path.iterdir()]) == ("old", ["result.json"])
+
+
+def test_hashes_of_a_file_and_of_its_bytes_agree(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"abc" * 100_000)
+    assert sha256_file(tmp_path / "data") == sha256_bytes(b"abc" * 100_000)
+    assert sha256_bytes(b"abc").startswith("ba7816bf8f01cfea")
