@@ -10,7 +10,7 @@ file's first 4 bytes and a stock runtime loads (and unpacks) that program only. 
 them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,20 +80,26 @@ class GraphFile:
 
     def program(self, name: str) -> Program:
         """Return one program by name."""
-        for program in self.programs:
-            if program.name == name:
-                return program
-        raise BundleError(
-            f"no program {name!r} in this LiteRT file; it has: {', '.join(p.name for p in self.programs)}"
-        )
+        return next(program for program in self.programs if program.name == name)
 
 
-def read(data: bytes) -> GraphFile:
-    """Parse a LiteRT file; every signature becomes a program."""
+def read(data: bytes, names: Collection[str] | None = None) -> GraphFile:
+    """Parse a LiteRT file; every signature becomes a program, or only the named ones. Constants are views of `data`."""
     try:
-        model = schema.ModelT.InitFromPackedBuf(data, 0)
-        constants = Constants([_constant(data, buffer) for buffer in model.buffers])
-        programs = [_program(model, signature) for signature in model.signatureDefs or []]
+        model = schema.Model.GetRootAs(data, 0)
+        constants = Constants([_constant(data, model.Buffers(number)) for number in range(model.BuffersLength())])
+        codes = [schema.OperatorCodeT.InitFromObj(model.OperatorCodes(n)) for n in range(model.OperatorCodesLength())]
+        signatures = [
+            schema.SignatureDefT.InitFromObj(model.SignatureDefs(n)) for n in range(model.SignatureDefsLength())
+        ]
+        known = {signature.signatureKey.decode() for signature in signatures}
+        if missing := sorted(set(names or ()) - known):
+            raise BundleError(f"no program {missing[0]!r} in this LiteRT file; it has: {', '.join(sorted(known))}")
+        programs = [
+            _program(schema.SubGraphT.InitFromObj(model.Subgraphs(signature.subgraphIndex)), codes, signature)
+            for signature in signatures
+            if names is None or signature.signatureKey.decode() in names
+        ]
     except BundleError:
         raise
     except Exception as error:  # the generated reader indexes into whatever bytes it is given
@@ -275,17 +281,15 @@ def _tensor_map(name: str, index: int) -> Any:
 
 def _constant(data: bytes, buffer: Any) -> Bytes:
     """Return a buffer's bytes, inside the flatbuffer or after it."""
-    if buffer.offset > 1:
-        if buffer.offset + buffer.size > len(data):
-            raise BundleError(
-                f"a constant of {buffer.size} bytes at {buffer.offset} lies outside this file of {len(data)} bytes"
-            )
-        return np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
-    return np.zeros(0, np.uint8) if buffer.data is None else np.asarray(buffer.data, np.uint8)
+    offset, size = buffer.Offset(), buffer.Size()
+    if offset > 1:
+        if offset + size > len(data):
+            raise BundleError(f"a constant of {size} bytes at {offset} lies outside this file of {len(data)} bytes")
+        return np.frombuffer(data, np.uint8, size, offset)
+    return np.zeros(0, np.uint8) if buffer.DataIsNone() else np.asarray(buffer.DataAsNumpy(), np.uint8)
 
 
-def _program(model: Any, signature: Any) -> Program:
-    graph = model.subgraphs[signature.subgraphIndex]
+def _program(graph: Any, codes: list[Any], signature: Any) -> Program:
     names = {
         side: {entry.tensorIndex: entry.name.decode() for entry in entries}
         for side, entries in (("inputs", signature.inputs), ("outputs", signature.outputs))
@@ -295,5 +299,5 @@ def _program(model: Any, signature: Any) -> Program:
         graph,
         [names["inputs"][index] for index in graph.inputs],
         [names["outputs"][index] for index in graph.outputs],
-        model.operatorCodes,
+        codes,
     )

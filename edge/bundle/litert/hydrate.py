@@ -23,14 +23,14 @@ def hydrate_program(nested: bytes, program: str) -> bytes:
 
 def hydrate(nested: bytes, programs: Sequence[str]) -> bytes:
     """Return the bytes of a plain LiteRT file with some programs of a nested file as its signatures."""
-    file = read(nested)
+    file = read(nested, programs)
     chosen = [densified(file, name) for name in programs]
     return write(GraphFile(chosen, file.constants), shared=False)[0]
 
 
 def hydrate_monolithic(nested: bytes, programs: tuple[str, str], name: str) -> bytes:
     """Return a plain LiteRT file whose one signature runs two programs in a row, without what only the gate needs."""
-    file = read(nested)
+    file = read(nested, programs)
     first, second = (densified(file, program) for program in programs)
     return write(GraphFile([fuse(first, second, name)], file.constants), shared=False)[0]
 

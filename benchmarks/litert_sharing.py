@@ -1,0 +1,370 @@
+"""What sharing costs and saves on LiteRT, all side by side in one run: `python -m benchmarks.litert_sharing`.
+
+On an untrained network: file sizes of nested files against single-width and separate ones; latency of nested
+against plain static programs and of prefix + tail against one monolithic static model; load time and memory of one
+width; conversion time.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from common import atomic_write
+from common.console import progress, stdout, table
+from convert.build_bundle import Request, artifact_file, build_bundle
+from convert.images import CheckImages, noise_images
+from convert.litert.activations import observe, quantize_activations
+from convert.litert.float_graph import bind
+from convert.litert.frontend import load_frontend
+from convert.litert.quantize import PRECISIONS, Precision
+from convert.slice_plan import LayerSlice, ProgramPlan, plan_programs
+from convert.static_module import input_shape, static_module
+from edge.bundle.litert.hydrate import hydrate, hydrate_monolithic, hydrate_program
+from edge.bundle.manifest import Artifact
+from edge.bundle.reader import open_bundle
+from edge.devices.local import LocalDevice
+from edge.profiling import Entry, Run, Settings, measure, paired_ratio, summarise
+from train.checkpoint import Checkpoint
+from train.initialise import initial_tensors
+from train.spec import SupernetSpec, load_spec
+
+IMAGES = 8
+"""Latency and size do not depend on how well activation ranges fit; a few images give every tensor one."""
+LOADS = 5
+
+
+@dataclass(frozen=True)
+class Converted:
+    """One conversion: the nested file's bytes, its manifest entry, and how long it took."""
+
+    data: bytes
+    artifact: Artifact
+    seconds: float
+
+    @property
+    def widths(self) -> list[int]:
+        """Return the widths it serves."""
+        return [program.width for program in self.artifact.programs if program.width is not None]
+
+    def root(self, program: str) -> bytes:
+        """Return the file with its first bytes set so that a runtime loads one program alone."""
+        (offset,) = (entry.root_offset for entry in self.artifact.programs if entry.name == program)
+        assert offset is not None
+        return offset.to_bytes(4, "little") + self.data[4:]
+
+
+def convert(checkpoint: Checkpoint, widths: Sequence[int], precision: Precision, images: CheckImages) -> Converted:
+    """Run the product's own conversion into a temporary bundle."""
+    with tempfile.TemporaryDirectory() as folder:
+        request = Request(tuple(widths), (precision,), "onnx2tf", tuple(map(str, range(checkpoint.spec.classes))))
+        start = time.perf_counter()
+        build_bundle(checkpoint, request, images, Path(folder))
+        seconds = time.perf_counter() - start
+        data = (Path(folder) / artifact_file(precision)).read_bytes()
+        return Converted(data, open_bundle(Path(folder)).artifact("litert", precision), seconds)
+
+
+def stock_exports(checkpoint: Checkpoint, widths: Sequence[int], images: CheckImages) -> float:
+    """Return the seconds that separate static int8 exports of the same widths take: front end, then quantizer."""
+    spec, tensors = checkpoint.spec, checkpoint.tensors
+    frontend = load_frontend("onnx2tf")
+    start = time.perf_counter()
+    for width in widths:
+        prefix, tail = plan_programs(spec, [width])
+        plan = ProgramPlan("net", width, _without_gate(prefix) + tail.layers)
+        exported = frontend(static_module(spec, plan, tensors), input_shape(spec, plan))
+        graph = bind(exported, plan, tensors, spec.bn_epsilon)
+        quantize_activations(graph, observe(graph, [{"image": image} for image in images.images]))
+    return time.perf_counter() - start
+
+
+def _without_gate(plan: ProgramPlan) -> tuple[LayerSlice, ...]:
+    return tuple(piece for piece in plan.layers if piece.name != "gate")
+
+
+def compare_bytes(converted: Converted) -> dict[str, Any]:
+    """Return sizes in bytes: the nested file, its widest width alone, one file per width, what each width adds."""
+    singles = {width: len(hydrate(converted.data, ["prefix", f"tail_{width:02d}"])) for width in converted.widths}
+    nested, largest, n = len(converted.data), singles[converted.widths[-1]], len(converted.widths)
+    return {
+        "widths": n,
+        "nested": nested,
+        "largest_single": largest,
+        "sum_of_singles": sum(singles.values()),
+        "ratio": nested / largest,
+        "sum_ratio": sum(singles.values()) / largest,
+        "private_per_width": (nested - largest) / (n - 1),
+    }
+
+
+class FileWorkload:
+    """Chains of loaded LiteRT programs, timed in this process; each keeps its interpreter and reads fixed inputs."""
+
+    runtime_version = f"ai-edge-litert {version('ai-edge-litert')}"
+
+    def __init__(self, files: Mapping[str, bytes], chains: Mapping[str, Sequence[str]]) -> None:
+        self._chains = {unit: [_Loaded(files[name]) for name in names] for unit, names in chains.items()}
+        self._square = np.ones((256, 256), np.float32)
+        for chain in self._chains.values():
+            for loaded, following in pairwise(chain):
+                following.feed(loaded.run())
+
+    def run_block(self, programs: Sequence[str], runs: int) -> list[float]:
+        """Time one chain; the features of the first program really go into the second."""
+        chain, samples = self._chains[programs[0]], []
+        for _ in range(runs):
+            start = time.perf_counter_ns()
+            value = chain[0].run()
+            for loaded in chain[1:]:
+                loaded.feed(value)
+                value = loaded.run()
+            samples.append((time.perf_counter_ns() - start) / 1e6)
+        return samples
+
+    def canary_ms(self) -> float:
+        """Return the time of a fixed matrix product."""
+        start = time.perf_counter_ns()
+        np.dot(self._square, self._square)
+        return (time.perf_counter_ns() - start) / 1e6
+
+    def delegated(self, unit: str) -> list[str]:
+        """Return the names of the operators that run after delegation, in order."""
+        return [name for loaded in self._chains[unit] for name in loaded.operators]
+
+
+class _Loaded:
+    def __init__(self, data: bytes) -> None:
+        self._interpreter = Interpreter(model_content=data, num_threads=1)
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+        noise = np.random.default_rng(0).standard_normal(self._input["shape"])
+        self.feed(
+            np.clip(noise * 40, -128, 127).astype(np.int8)
+            if self._input["dtype"] == np.int8
+            else noise.astype(np.float32)
+        )
+        self.run()
+        self.operators = [op["op_name"] for op in self._interpreter._get_ops_details()]
+
+    def feed(self, value: Any) -> None:
+        self._interpreter.set_tensor(self._input["index"], value)
+
+    def run(self) -> Any:
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)
+
+
+def compare_latency(converted: Converted, settings: Settings, on_block: Callable[[Run], None]) -> dict[str, Any]:
+    """Measure, per width, nested and plain static tails, prefix + tail, and the monolithic static model.
+
+    Interleaved blocks.
+    """
+    data = converted.data
+    files: dict[str, bytes] = {"prefix nested": converted.root("prefix")}
+    chains: dict[str, Sequence[str]] = {}
+    for width in converted.widths:
+        tail = f"tail_{width:02d}"
+        files |= {
+            f"{tail} nested": converted.root(tail),
+            f"{tail} static": hydrate_program(data, tail),
+            f"{tail} monolithic": hydrate_monolithic(data, ("prefix", tail), f"net_{width:02d}"),
+        }
+        chains |= {name: [name] for name in (f"{tail} nested", f"{tail} static", f"{tail} monolithic")}
+        chains[f"{tail} dynamic"] = ["prefix nested", f"{tail} nested"]
+    workload = FileWorkload(files, chains)
+    run = measure(workload, _empty_run(converted.artifact), [(name,) for name in chains], settings, on_block)
+    entries = {entry.programs[0]: entry for entry in run.entries}
+    rows = [_latency_row(width, entries, workload) for width in converted.widths]
+    return {
+        "rows": rows,
+        "median_nested_ratio": median(row["nested_static"]["value"] for row in rows),
+        "median_dynamic_ratio": median(row["dynamic_monolithic"]["value"] for row in rows),
+        "max_dynamic_ratio": max(row["dynamic_monolithic"]["value"] for row in rows),
+    }
+
+
+def _latency_row(width: int, entries: Mapping[str, Entry], workload: FileWorkload) -> dict[str, Any]:
+    nested, static, monolithic, dynamic = (
+        entries[f"tail_{width:02d} {kind}"] for kind in ("nested", "static", "monolithic", "dynamic")
+    )
+    left_over = {
+        kind: [name for name in workload.delegated(f"tail_{width:02d} {kind}") if name != "DENSIFY"]
+        for kind in ("nested", "static")
+    }
+    return {
+        "width": width,
+        "p50_ms": {
+            kind: summarise(entries[f"tail_{width:02d} {kind}"]).p50_ms
+            for kind in ("nested", "static", "monolithic", "dynamic")
+        },
+        "nested_static": _ratio(nested, static),
+        "dynamic_monolithic": _ratio(dynamic, monolithic),
+        "same_delegation": left_over["nested"] == left_over["static"],
+        "operators": left_over["nested"],
+    }
+
+
+def _ratio(numerator: Entry, denominator: Entry) -> dict[str, float]:
+    ratio = paired_ratio(numerator, denominator)
+    return {"value": ratio.value, "low": ratio.interval.low, "high": ratio.interval.high, "pairs": ratio.pairs}
+
+
+def _empty_run(artifact: Artifact) -> Run:
+    return Run(
+        device="local", environment={"canary_ms": []}, runtime="litert", precision=artifact.precision, threads=1,
+        artifact_sha256=artifact.sha256, seed=0, entries=[], complete=False,
+    )  # fmt: skip
+
+
+def compare_loading(converted: Converted) -> list[dict[str, Any]]:
+    """Load prefix and widest tail in fresh processes, four ways; medians of LOADS runs each, in rotation."""
+    tail = f"tail_{converted.widths[-1]:02d}"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "nested.tflite").write_bytes(converted.root(tail))
+        (folder / "all.tflite").write_bytes(converted.data)
+        start = time.perf_counter()
+        (folder / "plain.tflite").write_bytes(hydrate_program(converted.data, tail))
+        hydrate_ms = (time.perf_counter() - start) * 1e3
+        samples: dict[str, list[dict[str, float]]] = {"plain": [], "nested": [], "all": []}
+        for _ in range(LOADS):
+            for kind, found in samples.items():
+                command = [sys.executable, "-m", "benchmarks.litert_load", str(folder / f"{kind}.tflite"), tail]
+                found.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    names = {"plain": "plain static", "nested": "nested, one root", "all": "nested, every width (main root)"}
+    rows: list[dict[str, Any]] = [
+        {"way": names[kind], **{key: median(s[key] for s in found) for key in found[0]}}
+        for kind, found in samples.items()
+    ]
+    hydrated = {**rows[0], "way": "hydrated, then plain", "load_ms": rows[0]["load_ms"] + hydrate_ms}
+    return [rows[0], rows[1], hydrated, rows[2]]
+
+
+def checkpoint_of(spec: SupernetSpec) -> Checkpoint:
+    """Return an untrained network in memory."""
+    return Checkpoint(spec, initial_tensors(spec, seed=0), {}, "0" * 64)
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Return every figure."""
+    spec = load_spec(options.spec)
+    assert spec.gate is not None
+    checkpoint, images = checkpoint_of(spec), noise_images(spec, IMAGES, seed=0)
+    every, few = list(range(spec.n_widths)), list(spec.gate.choices)
+    settings = Settings(ci=0.01, min_runs=options.runs, max_runs=options.runs, block_runs=5)
+    with progress() as bar:
+        steps = bar.add_task("converting", total=None)
+        sizes, converted = [], {}
+        for precision in PRECISIONS:
+            for widths in (few, every):
+                converted[precision, len(widths)] = convert(checkpoint, widths, precision, images)
+                sizes.append({"precision": precision, **compare_bytes(converted[precision, len(widths)])})
+        bar.update(steps, description="separate stock exports")
+        stock_seconds = stock_exports(checkpoint, every, images) if options.stock else None
+        latency = {}
+        for precision in PRECISIONS:
+            bar.update(
+                steps, description=f"{precision}: latency", total=options.runs // 5 * 4 * len(every), completed=0
+            )
+            latency[precision] = compare_latency(
+                converted[precision, len(every)], settings, lambda _: bar.advance(steps)
+            )
+        bar.update(steps, description="loading", total=None)
+        loading = {precision: compare_loading(converted[precision, len(every)]) for precision in PRECISIONS}
+    return {
+        "spec": spec.name,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": LocalDevice().fingerprint(),
+        "versions": {
+            name: version(name) for name in ("ai-edge-litert", "ai-edge-quantizer", "onnx2tf", "torch", "numpy")
+        },
+        "bytes": sizes,
+        "convert_seconds": {f"{p} {n} widths": c.seconds for (p, n), c in converted.items()},
+        "stock_seconds": stock_seconds,
+        "latency": latency,
+        "loading": loading,
+    }
+
+
+SIZES = ("precision", "widths", "nested bytes", "largest single", "ratio", "separate ratio", "private per width")
+LATENCY = ("width", "static", "nested", "monolithic", "dynamic", "nested / static", "dynamic / monolithic")
+LOADING = ("way", "load ms", "resident MiB", "of it file MiB")
+
+
+def report(result: Mapping[str, Any]) -> None:
+    """Print the figures."""
+    console = stdout()
+    console.print(table(f"{result['spec']}: one file for all widths", SIZES, [_size_cells(r) for r in result["bytes"]]))
+    for precision, latency in result["latency"].items():
+        title = f"{precision}: p50 ms of the tail, 1 thread; dynamic = prefix + tail; ratios of paired blocks [95%]"
+        console.print(table(title, LATENCY, [_latency_cells(row) for row in latency["rows"]]))
+        print(
+            f"medians: nested / static {latency['median_nested_ratio']:.4f}, "
+            f"dynamic / monolithic {latency['median_dynamic_ratio']:.4f} (largest {latency['max_dynamic_ratio']:.4f}); "
+            f"same delegation at every width: {all(row['same_delegation'] for row in latency['rows'])}"
+        )
+    for precision, ways in result["loading"].items():
+        cells = [(w["way"], f"{w['load_ms']:.1f}", _mib(w["resident_bytes"]), _mib(w["file_bytes"])) for w in ways]
+        console.print(table(f"{precision}: the widest tail in a fresh process", LOADING, cells))
+    stock = f"; {result['stock_seconds']:.1f} s for separate int8 exports" if result["stock_seconds"] else ""
+    print("convert: " + ", ".join(f"{n} {seconds:.1f} s" for n, seconds in result["convert_seconds"].items()) + stock)
+
+
+def _size_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        row["precision"],
+        str(row["widths"]),
+        *(f"{row[key]:,}" for key in ("nested", "largest_single")),
+        *(f"{row[key]:.3f}" for key in ("ratio", "sum_ratio")),
+        f"{row['private_per_width']:,.0f}",
+    )
+
+
+def _latency_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    times = (f"{row['p50_ms'][kind]:.3f}" for kind in ("static", "nested", "monolithic", "dynamic"))
+    return str(row["width"]), *times, _show(row["nested_static"]), _show(row["dynamic_monolithic"])
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:.1f}"
+
+
+def _show(ratio: Mapping[str, float]) -> str:
+    return f"{ratio['value']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+
+
+def main() -> None:
+    """Run the comparison, print its tables and write it as JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.litert_sharing", description="Measure what sharing costs on LiteRT."
+    )
+    parser.add_argument("--spec", default="ds_mbv1")
+    parser.add_argument("--runs", type=int, default=60, help="timed runs per unit, in blocks of 5")
+    parser.add_argument(
+        "--stock", action=argparse.BooleanOptionalAction, default=True, help="time separate stock exports too"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/litert_sharing.json"))
+    options = parser.parse_args()
+    result = run(options)
+    report(result)
+    with atomic_write(options.out) as temporary:
+        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    print(f"written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()
