@@ -233,7 +233,7 @@ class _Search:
         self._open: list[tuple[int, int, _Region, _Bound]] = []
         self._serial = itertools.count()
         self._cells = 0
-        self._best, self._best_hits = np.empty(0, np.int64), -1
+        self._best, self._best_hits, self._best_cost = np.empty(0, np.int64), -1, 0
         thresholds = np.arange(len(rules.gain))
         for column in range(len(thresholds) + 1):
             self._offer(np.where(thresholds < column, 0, rules.groups))
@@ -292,5 +292,6 @@ class _Search:
         return rule
 
     def _offer(self, rule: Positions) -> None:
-        if self._rules.cost(rule) <= self._rules.limit and self._rules.hits(rule) > self._best_hits:
-            self._best, self._best_hits = rule, self._rules.hits(rule)
+        hits, cost = self._rules.hits(rule), self._rules.cost(rule)
+        if cost <= self._rules.limit and (hits, -cost) > (self._best_hits, -self._best_cost):
+            self._best, self._best_hits, self._best_cost = rule, hits, cost

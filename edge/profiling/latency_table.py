@@ -84,6 +84,6 @@ def load_latency(path: Path) -> LatencyTable:
 
 def save_latency(path: Path, table: LatencyTable) -> None:
     """Write a latency table, whole or not at all."""
-    text = json.dumps(table.model_dump(mode="json"), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(table.model_dump(), allow_nan=False, separators=(",", ":"))
     with atomic_write(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,174 @@
+"""Operating points from files of a bundle, and their judgement on images they never saw."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.bundle.manifest import Manifest
+from edge.bundle.reader import Bundle
+from edge.calibration import (
+    Selection,
+    calibration_warnings,
+    choose,
+    evaluate_point,
+    find_run,
+    load_inputs,
+    operating_point,
+    parse_budget,
+    score,
+)
+from edge.errors import BundleError, CalibrationError
+from edge.profiling.latency_table import FORMAT, LatencyTable, load_latency, save_latency
+from edge.runtime.predictions import load_predictions, save_predictions
+from tests.calibration.cases import OTHER_SHA256, Case, entry_of, predictions_of, run_of
+
+
+def write_runs(case: Case, *changes: dict[str, object]) -> None:
+    """Replace the latency table by one run per set of changes."""
+    runs = [run_of(case.bundle, {0: [[1.0]], 1: [[3.0]]}, **change) for change in changes]
+    save_latency(case.latency, LatencyTable(format=FORMAT, runs=runs))
+
+
+def refusal(case: Case, selection: Selection | None = None) -> str:
+    with pytest.raises((CalibrationError, BundleError)) as error:
+        load_inputs(case.bundle, case.latency, case.predictions, selection)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_point_keeps_the_mean_within_the_budget_and_beats_the_narrow_width(case: Case) -> None:
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    point = operating_point(inputs, parse_budget("2ms"))
+    assert point.widths == [0, 1]
+    assert 1.9 < point.expected_mean_ms <= 2.0
+    assert point.calibration_accuracy > inputs.predictions.hit[:, 0].mean() + 0.1
+    assert point.optimality_gap == 0
+
+
+def test_a_point_names_the_artifact_and_files_it_came_from(case: Case) -> None:
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    point = operating_point(inputs, parse_budget("2ms"), "quick")
+    assert (point.name, point.device, point.threads) == ("quick", "phone", 1)
+    assert point.artifact_sha256 == case.bundle.artifact().sha256
+    assert (point.latency_sha256, point.predictions_sha256) == (inputs.latency_sha256, inputs.predictions_sha256)
+
+
+def test_all_blocks_of_the_end_to_end_samples_count_and_nothing_else(case: Case) -> None:
+    samples = load_inputs(case.bundle, case.latency, case.predictions).samples
+    assert [values.tolist() for values in samples] == [[0.9, 1.0, 1.1, 1.0], [2.9, 3.0, 3.1, 3.0]]
+
+
+def test_samples_of_a_side_gate_count_too(case: Case) -> None:
+    entries = [entry_of(["gate", f"net_{width:02d}"], [[float(width + 5)]]) for width in (0, 1)]
+    write_runs(case, {"entries": entries})
+    assert [values.tolist() for values in load_inputs(case.bundle, case.latency, case.predictions).samples] == [
+        [5],
+        [6],
+    ]
+
+
+def test_a_p95_budget_between_two_widths_allows_the_wide_one_for_five_percent_of_images(case: Case) -> None:
+    point = operating_point(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms", "p95"))
+    assert {share.width: share.share for share in point.shares}[1] == pytest.approx(0.05)
+    assert point.expected_budget_ms <= 2 < point.expected_mean_ms + 1
+
+
+def test_thresholds_survive_the_manifest_and_route_images_as_counted(case: Case) -> None:
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    point = operating_point(inputs, parse_budget("2ms"))
+    read = type(point).model_validate_json(point.model_dump_json())
+    position = choose(score(inputs.predictions.gate_logits), read.thresholds)
+    assert (np.bincount(position) / len(position)).tolist() == [share.share for share in point.shares]
+
+
+def test_evaluation_on_the_calibration_images_repeats_the_points_own_numbers(case: Case) -> None:
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    point = operating_point(inputs, parse_budget("2ms"))
+    found = evaluate_point(point, inputs.predictions, load_latency(case.latency))
+    assert (found.shares, found.accuracy) == (point.shares, point.calibration_accuracy)
+    assert (found.mean_ms, found.budget_ms) == pytest.approx((point.expected_mean_ms, point.expected_budget_ms))
+
+
+def test_evaluation_on_unseen_images_counts_their_own_hits(case: Case) -> None:
+    point = operating_point(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms"))
+    unseen = predictions_of(case.bundle, images=1000, seed=1)
+    found = evaluate_point(point, unseen, load_latency(case.latency))
+    wide = score(unseen.gate_logits) > point.thresholds[0]
+    assert found.images == 1000
+    assert found.accuracy == pytest.approx(np.where(wide, unseen.hit[:, 1], unseen.hit[:, 0]).mean())
+    assert found.mean_ms == pytest.approx(1 + 2 * wide.mean())
+
+
+def test_evaluation_refuses_predictions_of_another_bundle(case: Case) -> None:
+    point = operating_point(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms"))
+    stranger = predictions_of(case.bundle, artifact_sha256=OTHER_SHA256)
+    with pytest.raises(CalibrationError, match="but the predictions are of ffffffffffff"):
+        evaluate_point(point, stranger, load_latency(case.latency))
+
+
+def test_predictions_of_another_bundle_are_refused_with_the_command_to_run_again(case: Case) -> None:
+    save_predictions(case.predictions, predictions_of(case.bundle, artifact_sha256=OTHER_SHA256))
+    assert "predictions.npz: of another bundle" in refusal(case)
+    assert refusal(case).endswith("run dsnet predict again")
+
+
+def test_latencies_of_another_bundle_are_refused_with_the_command_to_run_again(case: Case) -> None:
+    write_runs(case, {"artifact_sha256": OTHER_SHA256})
+    assert "latency.json: of another bundle" in refusal(case)
+    assert refusal(case).endswith("run dsnet profile again")
+
+
+def test_a_table_of_another_precision_is_refused_with_what_there_is(case: Case) -> None:
+    write_runs(case, {"precision": "wi8"})
+    assert "no run of litert int8; valid: litert wi8 on phone 1 threads" in refusal(case)
+
+
+def test_two_runs_that_fit_need_a_choice(case: Case) -> None:
+    write_runs(case, {}, {"threads": 4})
+    assert "several runs fit; choose with --device and --threads" in refusal(case)
+    assert load_inputs(case.bundle, case.latency, case.predictions, Selection(threads=4)).run.threads == 4
+
+
+def test_an_incomplete_run_is_refused(case: Case) -> None:
+    write_runs(case, {"complete": False})
+    assert "the run of litert int8 is not complete; run dsnet profile again to resume it" in refusal(case)
+
+
+def test_a_run_without_samples_of_a_width_is_refused(case: Case) -> None:
+    write_runs(case, {"entries": [entry_of(["prefix", "tail_00"], [[1.0]])]})
+    with pytest.raises(CalibrationError, match="no end-to-end samples of widths 1; run dsnet profile again"):
+        _ = load_inputs(case.bundle, case.latency, case.predictions).samples
+
+
+def test_a_precision_the_bundle_does_not_have_is_refused_with_what_there_is(case: Case) -> None:
+    assert "no litert wi8 artifact; the bundle has: litert int8" in refusal(case, Selection(precision="wi8"))
+
+
+def test_a_bundle_without_a_gate_has_nothing_to_calibrate(case: Case) -> None:
+    manifest = Manifest.model_validate({**case.bundle.manifest.model_dump(), "gate": None})
+    with pytest.raises(CalibrationError, match="has no gate, so there is nothing to calibrate"):
+        load_inputs(Bundle(case.root, manifest), case.latency, case.predictions)
+
+
+def test_an_empty_table_says_what_to_run() -> None:
+    with pytest.raises(CalibrationError, match="valid: none, run dsnet profile"):
+        find_run(LatencyTable(format=FORMAT, runs=[]), Selection())
+
+
+def test_few_images_few_scores_and_few_samples_are_warned_about(case: Case) -> None:
+    few = predictions_of(case.bundle, images=50)
+    few.gate_logits[:] = few.gate_logits.round()
+    save_predictions(case.predictions, few)
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    codes = [warning.code for warning in calibration_warnings(inputs, "p95")]
+    assert codes == ["few-images", "few-scores", "few-samples"]
+
+
+def test_a_good_calibration_set_is_not_warned_about(case: Case) -> None:
+    assert calibration_warnings(load_inputs(case.bundle, case.latency, case.predictions), "mean") == []
+
+
+def test_missing_files_say_which_command_writes_them(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match=r"absent\.npz: no such file; dsnet predict writes it"):
+        load_predictions(tmp_path / "absent.npz")
