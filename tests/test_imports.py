@@ -24,7 +24,7 @@ TORCH_FREE = ("common", "edge")
 
 
 def imported(source: str) -> Iterator[str]:
-    """Yield the dotted name of everything that `source` imports, at any depth: modules and the names taken from them."""
+    """Yield the dotted names of what `source` imports, at any depth: modules and the names taken from them."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
