@@ -104,7 +104,7 @@ def _with_block(run: Run, unit: Unit, block: list[float], canary_ms: float) -> R
         else entry
         for entry in run.entries
     ]
-    environment = {**run.environment, "canary_ms": [*run.environment["canary_ms"], canary_ms]}
+    environment = {**run.environment, "canary_ms": [*run.environment.get("canary_ms", []), canary_ms]}
     return run.model_copy(update={"entries": entries, "environment": environment})
 
 

@@ -1,5 +1,6 @@
 """Reasons to trust a number less, as typed values, each with what to do about it."""
 
+import math
 from collections.abc import Sequence
 from statistics import median
 
@@ -54,8 +55,9 @@ def _ci_not_reached(entries: Sequence[Entry], ci: float) -> QualityWarning | Non
 
 
 def _throttled(run: Run) -> QualityWarning | None:
-    canary = run.environment["canary_ms"]
-    slow = [time for time in canary if time > THROTTLED * run.environment["canary_reference_ms"]]
+    canary = run.environment.get("canary_ms", [])
+    reference = run.environment.get("canary_reference_ms", math.inf)
+    slow = [time for time in canary if time > THROTTLED * reference]
     if len(slow) <= THROTTLED_SHARE * len(canary):
         return None
     return QualityWarning(

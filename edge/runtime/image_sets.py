@@ -111,8 +111,8 @@ def _labelled_folder(path: Path, classes: Sequence[str], limit: int | None) -> I
 
 
 def _image_files(folder: Path) -> list[Path]:
-    known = Image.registered_extensions()
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in known and file.is_file())
+    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in readable and file.is_file())
 
 
 def _spread(count: int, limit: int | None) -> list[int]:
@@ -126,7 +126,7 @@ class ParquetImages:
 
     def __init__(self, path: Path, classes: Sequence[str], limit: int | None = None) -> None:
         try:
-            import pyarrow  # type: ignore[import-untyped]
+            import pyarrow
             from pyarrow import parquet
         except ModuleNotFoundError:
             raise ImageError(f"{path.name} needs pyarrow, which is not installed; pip install pyarrow") from None

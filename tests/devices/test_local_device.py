@@ -32,9 +32,7 @@ def watched() -> tuple[RecordingSession, LocalWorkload]:
     counting_prefix.calls = 0  # type: ignore[attr-defined]
     session = RecordingSession(["prefix", "tail_00"], counting_prefix)
     clock = ticking(2_000_000)
-    workload = LocalWorkload(session, golden.artifact(), lambda: next(clock))
-    session.calls.clear()
-    return session, workload
+    return session, LocalWorkload(session, golden.artifact(), lambda: next(clock))
 
 
 def test_a_run_is_timed_from_the_first_input_to_the_last_output_in_milliseconds() -> None:
@@ -47,14 +45,21 @@ def test_end_to_end_feeds_the_features_just_made_to_the_tail() -> None:
     workload.run_block(("prefix", "tail_00"), 2)
     assert session.order == ["prefix", "tail_00", "prefix", "tail_00"]
     fed = [int(inputs["features"][0, 0, 0, 0]) for program, inputs in session.calls if program == "tail_00"]
-    assert fed == [2, 3], "the first features were made when the workload was opened"
+    assert fed == [1, 2]
 
 
 def test_a_tail_alone_reads_features_that_the_prefix_really_gives() -> None:
     session, workload = watched()
     workload.run_block(("tail_00",), 2)
-    assert session.order == ["tail_00", "tail_00"]
-    assert int(session.calls[0][1]["features"][0, 0, 0, 0]) == 1
+    assert session.order == ["prefix", "tail_00", "tail_00"]
+    assert int(session.calls[1][1]["features"][0, 0, 0, 0]) == 1
+
+
+def test_opening_runs_nothing_so_the_first_run_timed_is_the_very_first() -> None:
+    session, workload = watched()
+    assert session.order == []
+    workload.run_block(("prefix",), 1)
+    assert session.order == ["prefix"]
 
 
 def test_a_bundle_without_a_gate_is_timed_on_the_image() -> None:
