@@ -1,6 +1,7 @@
 """What a LiteRT artifact must hold: the manifest's programs and tensors; weights that hydrate to the same answers."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -25,7 +26,10 @@ def check_programs(data: bytes, artifact: Artifact) -> Iterator[tuple[str, Calla
     """
     file = read(data)
     yield "programs", partial(_same_programs, file, artifact)
+    present = {program.name for program in file.programs}
     for program in artifact.programs:
+        if program.name not in present:
+            continue
         yield f"{program.name} tensors", partial(_same_tensors, file, program)
         yield f"{program.name} parity", partial(_same_answers, data, artifact, program)
 
@@ -39,13 +43,23 @@ def _same_programs(file: GraphFile, artifact: Artifact) -> str:
 
 
 def _same_tensors(file: GraphFile, program: Program) -> str:
-    found = _tensors(file, program.name)
+    with _doubting():
+        found = _tensors(file, program.name)
     named = {tensor.name: _describe(tensor) for tensor in (*program.inputs, *program.outputs)}
     wrong = [name for name in (found | named) if found.get(name) != named.get(name)]
     if wrong:
         clauses = (f"{n} is {found.get(n, 'absent')}, the manifest says {named.get(n, 'nothing')}" for n in wrong)
         raise BundleError("; ".join(clauses))
     return ", ".join(f"{name} {text}" for name, text in named.items())
+
+
+@contextmanager
+def _doubting() -> Iterator[None]:
+    """Turn what Python raises on tables that contradict each other into a finding."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as error:
+        raise BundleError(f"operators and tensors do not hold together: {type(error).__name__}: {error}") from error
 
 
 def _tensors(file: GraphFile, name: str) -> dict[str, str]:
@@ -58,7 +72,7 @@ def _tensors(file: GraphFile, name: str) -> dict[str, str]:
 
 def _describe_packed(tensor: schema.TensorT) -> str:
     dtype = DTYPES.get(tensor.type, f"type {tensor.type}")
-    text = f"{dtype} {[int(size) for size in tensor.shape]}"
+    text = f"{dtype} {[int(size) for size in (() if tensor.shape is None else tensor.shape)]}"
     quantization = tensor.quantization
     if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
         return text
@@ -73,11 +87,12 @@ def _describe(tensor: TensorInfo) -> str:
 
 def _same_answers(data: bytes, artifact: Artifact, program: Program) -> str:
     """Run a program nested and hydrated on the same inputs; every output must be the same, bit for bit."""
-    plain = program.model_copy(update={"root_offset": None})
+    # Hydration checks every index of the nested weights. The runtime does not: a bad one makes it write out of bounds.
+    with _doubting():
+        hydrated_data = hydrate_program(data, program.name)
+    plain = artifact.model_copy(update={"programs": [program.model_copy(update={"root_offset": None})]})
+    plain_session = LiteRtSession(hydrated_data, plain, [program.name])
     nested_session = LiteRtSession(data, artifact, [program.name])
-    plain_session = LiteRtSession(
-        hydrate_program(data, program.name), artifact.model_copy(update={"programs": [plain]}), [program.name]
-    )
     generator = np.random.default_rng(SEED)
     for _ in range(PARITY_INPUTS):
         inputs = {tensor.name: _sample(generator, tensor) for tensor in program.inputs}

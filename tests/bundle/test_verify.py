@@ -2,6 +2,7 @@ import json
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
@@ -58,9 +59,7 @@ def test_an_altered_weight_fails_the_file_and_nothing_runs_it(golden: Path) -> N
 
 def test_bytes_that_are_no_litert_file_fail_though_their_hash_is_right(bundle_folder: Path) -> None:
     replace_artifact(bundle_folder, bytes(5728))
-    failed = failures(bundle_folder)
-    assert failed[0].claim == "litert int8 programs"
-    assert "not a readable LiteRT file" in failed[0].detail
+    assert [check.claim for check in failures(bundle_folder)] == ["litert int8 programs"]
 
 
 def test_a_root_that_leads_to_another_program_fails(bundle_folder: Path) -> None:
@@ -84,6 +83,28 @@ def test_weights_that_differ_behind_a_root_fail_the_parity(bundle_folder: Path) 
     hidden, roots = write(other, shared=True)
     replace_artifact(bundle_folder, honest.ljust(start, b"\0") + moved(hidden, start), tail_01=start + roots["tail_01"])
     assert [check.claim for check in failures(bundle_folder)] == ["litert int8 tail_01 parity"]
+
+
+def test_nested_weights_that_point_outside_are_found_before_the_runtime_opens_them(bundle_folder: Path) -> None:
+    bundle = open_bundle(bundle_folder)
+    file = read(bundle.verified_bytes(bundle.artifact()))
+    nested = next(tensor for tensor in file.program("tail_01").graph.tensors if tensor.sparsity is not None)
+    columns = nested.sparsity.dimMetadata[1].arrayIndices
+    columns.values = np.array([200, *columns.values[1:]], np.uint8)
+    data, roots = write(file, shared=True)
+    replace_artifact(bundle_folder, data, **roots)
+    failed = {check.claim: check.detail for check in failures(bundle_folder)}
+    assert list(failed) == ["litert int8 tail_01 parity"]
+    assert "point outside it" in failed["litert int8 tail_01 parity"]
+
+
+def test_operators_that_name_missing_tensors_fail(bundle_folder: Path) -> None:
+    bundle = open_bundle(bundle_folder)
+    file = read(bundle.verified_bytes(bundle.artifact()))
+    file.program("tail_00").graph.operators[-1].inputs = np.array([99], np.int32)
+    data, roots = write(file, shared=True)
+    replace_artifact(bundle_folder, data, **roots)
+    assert "litert int8 tail_00 parity" in [check.claim for check in failures(bundle_folder)]
 
 
 def moved(file: bytes, by: int) -> bytes:
