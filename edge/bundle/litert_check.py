@@ -1,5 +1,7 @@
 """What a LiteRT artifact must hold: the manifest's programs and tensors; weights that hydrate to the same answers."""
 
+import math
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -9,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edge.bundle.litert.flatbuffer import GraphFile, read
 from edge.bundle.litert.hydrate import hydrate_program
-from edge.bundle.manifest import Artifact, Program, TensorInfo
+from edge.bundle.manifest import MAX_ELEMENTS, Artifact, Program, TensorInfo
 from edge.errors import BundleError
 from edge.runtime.litert_session import LiteRtSession
 from edge.runtime.session import Array
@@ -22,9 +24,11 @@ DTYPES = {schema.TensorType.FLOAT32: "float32", schema.TensorType.INT8: "int8"}
 def check_programs(data: bytes, artifact: Artifact) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield the claims about the content `data` of `artifact`: its programs, each one's tensors, each one's parity.
 
-    Raises BundleError for data that is no LiteRT file.
+    Raises BundleError for data that is no LiteRT file, or one that would make the runtime allocate without bounds.
     """
     file = read(data)
+    with _doubting():
+        _check_sizes(file)
     yield "programs", partial(_same_programs, file, artifact)
     present = {program.name for program in file.programs}
     for program in artifact.programs:
@@ -32,6 +36,16 @@ def check_programs(data: bytes, artifact: Artifact) -> Iterator[tuple[str, Calla
             continue
         yield f"{program.name} tensors", partial(_same_tensors, file, program)
         yield f"{program.name} parity", partial(_same_answers, data, artifact, program)
+
+
+def _check_sizes(file: GraphFile) -> None:
+    for program in file.programs:
+        for tensor in program.graph.tensors:
+            shape = [] if tensor.shape is None else [int(size) for size in tensor.shape]
+            if math.prod(shape) > MAX_ELEMENTS:
+                raise BundleError(
+                    f"{program.name} holds a tensor of shape {shape}; the limit is {MAX_ELEMENTS} elements"
+                )
 
 
 def _same_programs(file: GraphFile, artifact: Artifact) -> str:
@@ -90,6 +104,9 @@ def _same_answers(data: bytes, artifact: Artifact, program: Program) -> str:
     # Hydration checks every index of the nested weights. The runtime does not: a bad one makes it write out of bounds.
     with _doubting():
         hydrated_data = hydrate_program(data, program.name)
+        seen_by_runtime = hydrate_program(_rooted(data, program), program.name)
+    if seen_by_runtime != hydrated_data:
+        raise BundleError(f"root_offset {program.root_offset} leads to other weights or operators than the file's own")
     plain = artifact.model_copy(update={"programs": [program.model_copy(update={"root_offset": None})]})
     plain_session = LiteRtSession(hydrated_data, plain, [program.name])
     nested_session = LiteRtSession(data, artifact, [program.name])
@@ -102,6 +119,11 @@ def _same_answers(data: bytes, artifact: Artifact, program: Program) -> str:
                 difference = np.abs(values.astype(np.float64) - hydrated[name].astype(np.float64)).max()
                 raise BundleError(f"{name} differs by {difference:g} between the nested and the hydrated weights")
     return f"identical to its hydrated weights on {PARITY_INPUTS} inputs"
+
+
+def _rooted(data: bytes, program: Program) -> bytes:
+    """Return the file as the runtime sees it when only `program` is opened."""
+    return data if program.root_offset is None else struct.pack("<I", program.root_offset) + data[4:]
 
 
 def _sample(generator: np.random.Generator, tensor: TensorInfo) -> Array:

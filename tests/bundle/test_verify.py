@@ -68,7 +68,7 @@ def test_a_root_that_leads_to_another_program_fails(bundle_folder: Path) -> None
     programs[1]["root_offset"], programs[2]["root_offset"] = programs[2]["root_offset"], programs[1]["root_offset"]
     (bundle_folder / "manifest.json").write_text(json.dumps(fields))
     failed = {check.claim: check.detail for check in failures(bundle_folder)}
-    assert failed["litert int8 tail_00 parity"] == "the file has no signature tail_00, only tail_01"
+    assert failed["litert int8 tail_00 parity"] == "no program 'tail_00' in this LiteRT file; it has: tail_01"
 
 
 def test_weights_that_differ_behind_a_root_fail_the_parity(bundle_folder: Path) -> None:
@@ -96,6 +96,17 @@ def test_nested_weights_that_point_outside_are_found_before_the_runtime_opens_th
     failed = {check.claim: check.detail for check in failures(bundle_folder)}
     assert list(failed) == ["litert int8 tail_01 parity"]
     assert "point outside it" in failed["litert int8 tail_01 parity"]
+
+
+def test_an_absurd_shape_inside_the_file_fails_before_the_runtime_opens_it(bundle_folder: Path) -> None:
+    bundle = open_bundle(bundle_folder)
+    file = read(bundle.verified_bytes(bundle.artifact()))
+    file.program("tail_00").graph.tensors[-1].shape = np.array([1, 2_000_000_000], np.int32)
+    data, roots = write(file, shared=True)
+    replace_artifact(bundle_folder, data, **roots)
+    failed = {check.claim: check.detail for check in failures(bundle_folder)}
+    assert list(failed) == ["litert int8 programs"]
+    assert "shape [1, 2000000000]; the limit is 268435456 elements" in failed["litert int8 programs"]
 
 
 def test_operators_that_name_missing_tensors_fail(bundle_folder: Path) -> None:
