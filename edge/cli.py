@@ -36,7 +36,11 @@ COMMANDS = {
         "train.cli:init", "Write an untrained supernet, so that latency can be measured before anyone trains.", "train"
     ),
     "train": Entry("train.cli:train_app", "Train a supernet, then its gate.", "train"),
-    "evaluate": Entry("train.cli:evaluate", "Print the accuracy of every width of a supernet.", "train"),
+    "evaluate": Entry(
+        "train.cli:evaluate",
+        "Print the accuracy of every width of a supernet, and with its own gate deciding.",
+        "train",
+    ),
     "convert": Entry("convert.cli:convert", "Convert a supernet to a bundle: one file for all widths.", "convert"),
     "hydrate": Entry("edge.bundle.litert.cli:hydrate", "Write a plain static file for chosen widths of a bundle."),
     "profile": Entry("edge.profiling.cli:profile", "Measure the latency of every width of a bundle."),
