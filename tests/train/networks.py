@@ -1,0 +1,38 @@
+"""Small networks and images that the training tests share."""
+
+import torch
+from torch.utils.data import TensorDataset
+
+from train import GateSpec, StageSpec, SupernetSpec
+from train.data import ImageSet
+
+MICRO = SupernetSpec(
+    name="micro",
+    resolution=8,
+    classes=3,
+    stem=StageSpec((4, 6), depth=1, stride=1),
+    stages=(
+        StageSpec((4, 8), depth=1, stride=2),
+        StageSpec((4, 6, 8, 10, 12), depth=2, stride=1),
+        StageSpec((6, 8, 10, 12, 16), depth=1, stride=2),
+    ),
+    gate=GateSpec(stage=1, choices=(0, 2, 4)),
+    mean=(0.5, 0.5, 0.5),
+    std=(0.25, 0.25, 0.25),
+)
+"""Five widths, a training-only largest, a gate: every feature of the family in 8×8 pixels."""
+
+
+def normal_images(spec: SupernetSpec, count: int, seed: int = 0) -> torch.Tensor:
+    """Return normalised images (count, 3, r, r) of Gaussian noise."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 3, spec.resolution, spec.resolution, generator=generator)
+
+
+def coloured_images(count: int, seed: int = 0) -> ImageSet:
+    """Return images for MICRO that can be told apart: each class brightens its own colour channel."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % MICRO.classes
+    pixels = torch.randint(0, 128, (count, 3, MICRO.resolution, MICRO.resolution), generator=generator)
+    pixels[torch.arange(count), labels] += 127
+    return ImageSet(TensorDataset(pixels.to(torch.uint8), labels), count, ("red", "green", "blue"))
