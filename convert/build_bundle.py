@@ -1,4 +1,4 @@
-"""Checkpoint → bundle: export, nest, check, write."""
+"""Checkpoint → bundle: convert for every runtime asked for, then write all of it or nothing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -6,28 +6,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from common import atomic_write, sha256_bytes
+from common import atomic_write
 from convert.errors import ConvertError
 from convert.images import CheckImages
-from convert.litert.check import NestedFile, check_parity, measure_accuracy
-from convert.litert.export import check_float, export_float, plain_programs
-from convert.litert.frontend import load_frontend
-from convert.litert.nest import nest
+from convert.litert.artifacts import NewArtifact, litert_artifacts
 from convert.litert.quantize import PRECISIONS, Precision
-from convert.quantized_weights import quantize_weights
-from convert.slice_plan import plan_programs
-from edge.bundle.litert.describe import describe_programs
-from edge.bundle.litert.flatbuffer import write
-from edge.bundle.manifest import FORMAT, Artifact, Gate, Manifest, Model, Width
+from edge.bundle.manifest import FORMAT, Gate, Manifest, Model, Width
 from edge.bundle.reader import MANIFEST_NAME, read_manifest
-from edge.bundle.writer import add_artifact, write_manifest
+from edge.bundle.writer import write_manifest
 from train.checkpoint import Checkpoint
 from train.spec import SupernetSpec
-
-PARITY_IMAGES = 4
-"""Parity is exact or broken, on any image; a few guard against a range that only some images reach."""
-
-Step = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -38,80 +26,57 @@ class Request:
     precisions: tuple[Precision, ...]
     frontend: str
     classes: tuple[str, ...]
-
-
-def count_steps(request: Request) -> int:
-    """Return how many times `build_bundle` calls `step`."""
-    return 2 + 4 * len(request.precisions)
+    replace: bool = False
+    """Whether a bundle of another network may be replaced."""
 
 
 def build_bundle(
-    checkpoint: Checkpoint, request: Request, images: CheckImages, out: Path, step: Step = lambda _: None
+    checkpoint: Checkpoint,
+    request: Request,
+    images: CheckImages,
+    out: Path,
+    step: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Convert a checkpoint for LiteRT into the bundle at `out`: a new one, or these artifacts added or replaced.
 
     `step` is told what happens now. Raises ConvertError when the supernet cannot be converted as asked or a check
     fails; the bundle is then as it was before.
     """
-    spec, tensors = checkpoint.spec, checkpoint.tensors
-    _check_request(spec, request, images)
-    plans = plan_programs(spec, request.widths)
-    weights = quantize_weights(tensors, plans)
-    step(f"exporting with {request.frontend}")
-    graphs = export_float(spec, tensors, plans, load_frontend(request.frontend))
-    step("comparing every width with torch")
-    float_difference = check_float(spec, tensors, graphs, images.images[0])
-    artifacts = []
-    for precision in request.precisions:
-        step(f"{precision}: quantizing {len(plans)} programs")
-        plain = plain_programs(spec, tensors, graphs, weights, precision, images.images)
-        step(f"{precision}: nesting {len(plans)} programs")
-        nested = NestedFile(*write(nest(plain, weights), shared=True))
-        step(f"{precision}: comparing every program with its plain counterpart")
-        parity = check_parity(nested, plain, images.images[:PARITY_IMAGES])
-        step(f"{precision}: measuring accuracy on {len(images.labels)} labelled images")
-        accuracy = measure_accuracy(graphs, nested, images.images if images.labels else [], images.labels)
-        file = artifact_file(precision)
-        _write_bytes(out / file, nested.data)
-        artifacts.append(
-            Artifact(
-                runtime="litert",
-                precision=precision,
-                file=file,
-                bytes=len(nested.data),
-                sha256=sha256_bytes(nested.data),
-                programs=describe_programs(
-                    nested.data, [(plan.role, plan.width) for plan in plans], dict(nested.roots)
-                ),
-                runtime_version=f"ai-edge-litert {version('ai-edge-litert')}",
-                parity=parity,
-                accuracy=accuracy,
-            )
-        )
-    _write_manifest(out, _manifest(checkpoint, request, images, float_difference), artifacts)
+    _check_request(checkpoint.spec, request, images)
+    manifest = _starting_manifest(checkpoint, request, images, out)
+    new = litert_artifacts(checkpoint, request.widths, request.precisions, request.frontend, images, step)
+    _write(out, manifest, new)
     return read_manifest(out)
-
-
-def artifact_file(precision: Precision) -> str:
-    """Return where a LiteRT artifact lies in a bundle; the default precision has the plain name."""
-    return "litert/model.tflite" if precision == PRECISIONS[0] else f"litert/model_{precision}.tflite"
 
 
 def _check_request(spec: SupernetSpec, request: Request, images: CheckImages) -> None:
     unknown = [precision for precision in request.precisions if precision not in PRECISIONS]
     if unknown or not request.precisions:
-        raise ConvertError(
-            f"unknown precision {', '.join(unknown) or '(none)'}; valid for --precision: {', '.join(PRECISIONS)}"
-        )
+        named = ", ".join(unknown) or "(none)"
+        raise ConvertError(f"unknown precision {named}; valid for --precision: {', '.join(PRECISIONS)}")
     if len(request.classes) != spec.classes:
-        raise ConvertError(
-            f"{len(request.classes)} class names for a network of {spec.classes} classes; change --classes"
-        )
+        found = len(request.classes)
+        raise ConvertError(f"{found} class names for a network of {spec.classes} classes; change --classes")
     if not images.images:
         raise ConvertError("conversion needs at least one image; name a folder of images with --data")
 
 
-def _manifest(checkpoint: Checkpoint, request: Request, images: CheckImages, float_difference: float) -> Manifest:
+def _starting_manifest(checkpoint: Checkpoint, request: Request, images: CheckImages, out: Path) -> Manifest:
+    """Return the manifest to add artifacts to: the one at `out` if it is of the same network, else a new one."""
+    fresh = _new_manifest(checkpoint, request, images)
+    if not (out / MANIFEST_NAME).exists():
+        return fresh
+    there = read_manifest(out)
+    if there.provenance.get("checkpoint_sha256") == checkpoint.sha256 and there.model == fresh.model:
+        return there
+    if not request.replace:
+        raise ConvertError(
+            f"{out} is a bundle of another network or other classes; choose a new --out, or --replace it"
+        )
+    return fresh
+
+
+def _new_manifest(checkpoint: Checkpoint, request: Request, images: CheckImages) -> Manifest:
     spec = checkpoint.spec
     return Manifest(
         format=FORMAT,
@@ -134,28 +99,21 @@ def _manifest(checkpoint: Checkpoint, request: Request, images: CheckImages, flo
             "checkpoint": checkpoint.provenance,
             "images": {"name": images.source, "count": len(images.images), "labelled": bool(images.labels)},
             "frontend": f"{request.frontend} {version(request.frontend)}",
-            "float_max_relative_difference": float_difference,
         },
     )
 
 
-def _write_manifest(out: Path, manifest: Manifest, artifacts: Sequence[Artifact]) -> None:
-    """Write a new manifest, or add to the one there if it describes the same checkpoint."""
+def _write(out: Path, manifest: Manifest, new: Sequence[NewArtifact]) -> None:
+    """Write artifacts and manifest so that a kill between two files leaves a bundle whose every hash is right."""
+    replaced = {(item.record.runtime, item.record.precision) for item in new}
+    kept = [artifact for artifact in manifest.artifacts if (artifact.runtime, artifact.precision) not in replaced]
+    out.mkdir(parents=True, exist_ok=True)
     if (out / MANIFEST_NAME).exists():
-        there = read_manifest(out)
-        if (
-            there.provenance.get("checkpoint_sha256") == manifest.provenance["checkpoint_sha256"]
-            and there.model == manifest.model
-        ):
-            for artifact in artifacts:
-                add_artifact(out, artifact)
-            return
-    write_manifest(out, manifest.model_copy(update={"artifacts": list(artifacts)}))
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(data)
+        write_manifest(out, manifest.model_copy(update={"artifacts": kept}))
+    for item in new:
+        with atomic_write(out / item.record.file) as temporary:
+            temporary.write_bytes(item.data)
+    write_manifest(out, manifest.model_copy(update={"artifacts": [*kept, *(item.record for item in new)]}))
 
 
 def _plain(value: Any) -> Any:

@@ -47,6 +47,7 @@ def convert(
     classes: Annotated[
         Path | None, typer.Option("--classes", help="Text file with one class name per line.", show_default=False)
     ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle of another network at --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest's artifacts as JSON.")] = False,
 ) -> None:
     """Convert a supernet to a bundle: one file for all widths.
@@ -55,9 +56,10 @@ def convert(
     identical to a plain static model of the same integers, or the conversion fails.
     """
     from common.console import print_json, progress, stdout
-    from convert.build_bundle import Request, build_bundle, count_steps
+    from convert.build_bundle import Request, build_bundle
     from convert.errors import ConvertError
     from convert.images import load_check_images, noise_images
+    from convert.litert.artifacts import count_steps
     from train.checkpoint import load_checkpoint
 
     if runtime != "litert":
@@ -67,7 +69,7 @@ def convert(
     supernet = load_checkpoint(checkpoint)
     names = class_names(supernet, classes, data)
     request = Request(
-        parse_widths(widths, supernet.spec.n_widths), tuple(precision or ["int8"]), frontend, names,  # type: ignore[arg-type]
+        parse_widths(widths, supernet.spec.n_widths), tuple(precision or ["int8"]), frontend, names, replace, # type: ignore[arg-type]
     )  # fmt: skip
     sample = (
         load_check_images(data, supernet.spec, names, images)
@@ -75,7 +77,7 @@ def convert(
         else noise_images(supernet.spec, min(images, 16), seed=0)
     )
     with progress() as bar:
-        task = bar.add_task("convert", total=count_steps(request))
+        task = bar.add_task("convert", total=count_steps(request.precisions))
         manifest = build_bundle(
             supernet, request, sample, out, lambda text: bar.update(task, advance=1, description=text)
         )

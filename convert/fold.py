@@ -39,7 +39,7 @@ def batch_norm(tensors: Tensors, piece: LayerSlice, epsilon: float) -> BatchNorm
 
 
 def weight_slice(tensors: Tensors, piece: LayerSlice) -> Float:
-    """Return the unfolded weight at this width, OIHW: [out, in, k, k]; depthwise [c, 1, k, k], linear [out, in, 1, 1]."""
+    """Return the unfolded weight at this width, OIHW: [out, in, k, k]; depthwise [c,1,k,k], linear [out,in,1,1]."""
     weight = tensors[f"{piece.name}.weight"]
     if piece.layer.kind == "linear":
         weight = weight[:, :, None, None]

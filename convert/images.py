@@ -22,7 +22,7 @@ class CheckImages:
 
 
 def load_check_images(path: Path, spec: SupernetSpec, classes: Sequence[str], limit: int) -> CheckImages:
-    """Return up to `limit` images, spread evenly: a folder with a sub-folder per class, parquet, or unlabelled images."""
+    """Return up to `limit` images, spread evenly: a folder with class sub-folders, parquet, or unlabelled images."""
     preprocess = Preprocessing(spec.resolution, spec.mean, spec.std, "NHWC")
     labelled = path.suffix == ".parquet" or (path.is_dir() and any(entry.is_dir() for entry in path.iterdir()))
     samples = open_labelled(path, classes, limit) if labelled else open_images(path)

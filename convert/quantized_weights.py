@@ -20,7 +20,7 @@ from convert.slice_plan import LayerSlice, ProgramPlan
 Int8 = NDArray[np.int8]
 
 NEGLIGIBLE = np.float32(2.0**-24)
-"""A channel whose gamma is below this share of its layer's largest adds less than float32 resolves: its payload is 0."""
+"""A channel whose gamma is below this share of its layer's largest adds less than float32 resolves: payload 0."""
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,10 @@ def tensor_name(index: int) -> str:
 
 def observe(graph: Graph, inputs: Iterable[Mapping[str, Float]]) -> Ranges:
     """Run a float graph over inputs and return the range of every activation (moving averages of minima and maxima)."""
-    ranges: Ranges = _quantizer(graph).calibrate(
-        {graph.plan.name: [dict(sample) for sample in inputs]},
-        num_threads=1,
-        mode=CalibrationMode.CALIBRATION_PROFILER_BASED,
-    )
+    samples = {graph.plan.name: [dict(sample) for sample in inputs]}
+    mode = CalibrationMode.CALIBRATION_PROFILER_BASED
+    with quiet():
+        ranges: Ranges = _quantizer(graph).calibrate(samples, num_threads=1, mode=mode)
     return ranges
 
 

@@ -48,7 +48,7 @@ def check_parity(nested: NestedFile, plain: Sequence[Graph], images: Sequence[Im
         )
         if difference != 0:
             raise ParityError(
-                f"program {name}: nested outputs differ from the plain model's by {difference:g}; they must be identical"
+                f"program {name}: nested outputs differ from the plain model's by {difference:g}; they must be equal"
             )
         results.append(Parity(program=name, max_abs_difference=difference, images=len(inputs)))
         if graph.plan.role == "prefix":

@@ -5,7 +5,7 @@ so their graphs are made by swapping constants and channel counts. That is sound
 arithmetic is known: ALLOWED lists them, anything else is refused by name.
 """
 
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,7 +70,7 @@ def signature(plan: ProgramPlan) -> tuple[list[str], list[str]]:
 
 
 def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -> Graph:
-    """Tie every filter of an exported graph to its layer by content: the exporter saw the same folded float32 values."""
+    """Tie every filter of an exported graph to its layer by content: the exporter saw the same folded values."""
     model = schema.ModelT.InitFromPackedBuf(exported, 0)
     if len(model.subgraphs) != 1:
         raise ExportError(f"program {plan.name}: the front end gave {len(model.subgraphs)} subgraphs instead of 1")
@@ -79,7 +79,7 @@ def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -
     constants = Constants(
         [np.zeros(0, np.uint8) if b.data is None else np.asarray(b.data, np.uint8) for b in model.buffers]
     )
-    _own_buffers(graph, constants)
+    _own_constants(graph, constants)
     waiting: dict[bytes, list[LayerSlice]] = {}
     for layer in plan.layers:
         waiting.setdefault(stored(fold(tensors, layer, epsilon)[0], layer).tobytes(), []).append(layer)
@@ -137,13 +137,21 @@ def _check_operators(model: Any, plan: ProgramPlan) -> None:
         )
 
 
-def _own_buffers(graph: Any, constants: Constants) -> None:
-    """Give every filter and bias a constant of its own: exporters share equal ones, whose integers may differ later."""
+def _own_constants(graph: Any, constants: Constants) -> None:
+    """Give every operator constant tensors of its own: exporters share equal ones, whose integers may differ later."""
+    taken: set[int] = set()
     for operator in graph.operators:
-        for index in operator.inputs[1:]:
+        operator.inputs = np.array(operator.inputs, np.int32)
+        for position, index in enumerate(operator.inputs):
             tensor = graph.tensors[index]
-            if tensor.buffer and constants.data[tensor.buffer].size:
-                tensor.buffer = constants.add(constants.data[tensor.buffer])
+            if not constants.data[tensor.buffer].size:
+                continue
+            if index in taken:
+                tensor = copy(tensor)
+                graph.tensors.append(tensor)
+                operator.inputs[position] = len(graph.tensors) - 1
+            taken.add(int(index))
+            tensor.buffer = constants.add(constants.data[tensor.buffer])
 
 
 def _spread_channels(graph: Any, codes: list[Any], plan: ProgramPlan) -> None:

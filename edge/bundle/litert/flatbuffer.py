@@ -185,7 +185,7 @@ def _pack(file: GraphFile, places: list[tuple[int, int]], inline: bool) -> tuple
         buffers.append(buffer.Pack(builder))
     code_vector = builder.offsets([code.Pack(builder) for code in codes])
     buffer_vector = builder.offsets(buffers)
-    shared_tables: dict[int, _PackedOnce] = {}
+    shared_tables: dict[Any, _PackedOnce] = {}
     graphs = [_pack_graph(builder, program.graph, shared_tables) for program in file.programs]
 
     def root(members: list[int]) -> int:
@@ -207,14 +207,14 @@ def _pack(file: GraphFile, places: list[tuple[int, int]], inline: bool) -> tuple
     return packed, {program.name: len(packed) - at for program, at in zip(file.programs, single, strict=False)}
 
 
-def _pack_graph(builder: Any, graph: Any, shared_tables: dict[int, _PackedOnce]) -> int:
-    """Pack a subgraph whose tensors share quantization and sparsity tables by identity."""
+def _pack_graph(builder: Any, graph: Any, shared_tables: dict[Any, _PackedOnce]) -> int:
+    """Pack a subgraph; tensors with equal quantization or sparsity refer to one table."""
     kept = [(tensor, tensor.quantization, tensor.sparsity) for tensor in graph.tensors]
     try:
         for tensor, quantization, sparsity in kept:
             for name, table in (("quantization", quantization), ("sparsity", sparsity)):
                 if table is not None:
-                    setattr(tensor, name, shared_tables.setdefault(id(table), _PackedOnce(table)))
+                    setattr(tensor, name, shared_tables.setdefault(_content(table), _PackedOnce(table)))
         return int(graph.Pack(builder))
     finally:
         for tensor, quantization, sparsity in kept:
@@ -259,6 +259,17 @@ def _copy(table: Any, **changes: Any) -> Any:
             setattr(made, name, np.asarray(value, np.int32))
     made.__dict__.update(changes)
     return made
+
+
+def _content(value: Any) -> Any:
+    """Return a hashable stand-in for an object-API value: equal for values that pack to the same bytes."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.tobytes()
+    if isinstance(value, list):
+        return tuple(_content(item) for item in value)
+    if hasattr(value, "__dict__"):
+        return type(value).__name__, tuple((name, _content(item)) for name, item in sorted(value.__dict__.items()))
+    return value
 
 
 def _signature(program: Program, subgraph: int) -> Any:

@@ -1,0 +1,35 @@
+# `make demo` and `make test` are all there is to know; both set up .venv first, with the versions of constraints.txt.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+OLD_RUNTIME := $(VENV)/tflite-runtime-2.14
+
+.PHONY: demo test lint unit clean
+
+demo: $(VENV)/.installed
+	$(BIN)/dsnet demo --out runs/demo
+
+test: lint unit
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed $(OLD_RUNTIME)/.installed
+	$(BIN)/pytest -n 2
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --disable-pip-version-check --progress-bar on -e '.[dev]'
+	touch $@
+
+# The runtime that older devices have: it needs an older numpy, so it lives in an environment of its own.
+$(OLD_RUNTIME)/.installed: tests/tflite_runtime/requirements.txt $(VENV)/.installed
+	$(PYTHON) -m venv $(OLD_RUNTIME)
+	$(OLD_RUNTIME)/bin/pip install --disable-pip-version-check -q -r tests/tflite_runtime/requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs

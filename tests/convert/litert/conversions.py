@@ -1,0 +1,32 @@
+"""Conversions that several tests look at, each made once per test process."""
+
+import socket
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+from unittest.mock import patch
+
+from convert.build_bundle import Request, build_bundle
+from convert.images import CheckImages
+from convert.litert.quantize import PRECISIONS
+from edge.bundle.reader import Bundle, open_bundle
+from tests.convert.supernets import images, trained_like
+
+CHECKPOINT = trained_like()
+IMAGES = images(CHECKPOINT.spec, 12)
+LABELS = [number % 10 for number in range(12)]
+
+
+def _no_network(*_: Any, **__: Any) -> None:
+    raise AssertionError("conversion touched the network")
+
+
+@cache
+def converted(frontend: str) -> Bundle:
+    """Return a bundle of the tiny network, in every precision, made while every network connection fails."""
+    out = Path(mkdtemp(prefix=f"bundle-{frontend}-"))
+    request = Request((0, 1, 2, 3), PRECISIONS, frontend, tuple("abcdefghij"))
+    with patch.object(socket.socket, "connect", _no_network), patch.object(socket, "getaddrinfo", _no_network):
+        build_bundle(CHECKPOINT, request, CheckImages("noise", IMAGES, LABELS), out)
+    return open_bundle(out)

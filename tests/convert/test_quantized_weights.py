@@ -1,0 +1,54 @@
+"""One payload for all widths."""
+
+import numpy as np
+import pytest
+
+from convert.fold import fold
+from convert.quantized_weights import payload_at, quantize_weights, scale_at
+from convert.slice_plan import plan_programs
+from tests.convert.supernets import trained_like
+
+CHECKPOINT = trained_like()
+SPEC, TENSORS = CHECKPOINT.spec, CHECKPOINT.tensors
+PLANS = plan_programs(SPEC, range(SPEC.n_widths))
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)
+def test_payload_times_scale_is_the_folded_weight_within_half_a_step(plan) -> None:  # type: ignore[no-untyped-def]
+    weights = quantize_weights(TENSORS, PLANS)
+    for piece in plan.layers:
+        scale = scale_at(weights[piece.name], TENSORS, piece, SPEC.bn_epsilon)[:, None, None, None]
+        folded, _ = fold(TENSORS, piece, SPEC.bn_epsilon)
+        rebuilt = payload_at(weights[piece.name], piece) * scale
+        error = float((np.abs(rebuilt - folded) / scale).max())
+        assert error <= 0.5 + 1e-4, f"{piece.name}: off by {error:.4f} steps"
+
+
+def test_scales_stay_positive_whatever_the_signs_of_gamma() -> None:
+    gammas = [values for name, values in TENSORS.items() if name.endswith("_bn.weight")]
+    assert sum(int((gamma < 0).sum()) for gamma in gammas) > 10, "the network under test needs negative gammas"
+    weights = quantize_weights(TENSORS, PLANS)
+    smallest = min(
+        float(scale_at(weights[p.name], TENSORS, p, SPEC.bn_epsilon).min()) for plan in PLANS for p in plan.layers
+    )
+    assert smallest > 0, f"smallest scale {smallest}"
+
+
+def test_a_channel_without_gamma_adds_nothing_and_keeps_a_usable_scale() -> None:
+    name = "stages.2.1.pointwise"
+    gamma = TENSORS[f"{name}_bn.weight"].copy()
+    gamma[5] = 0
+    tensors = {**TENSORS, f"{name}_bn.weight": gamma}
+    weights = quantize_weights(tensors, PLANS)
+    (piece,) = [piece for piece in PLANS[-1].layers if piece.name == name]
+    assert not weights[name].payload[5].any()
+    scale = float(scale_at(weights[name], tensors, piece, SPEC.bn_epsilon)[5])
+    assert 0 < scale < float(scale_at(weights[name], tensors, piece, SPEC.bn_epsilon).max()), f"scale {scale}"
+
+
+def test_a_row_of_zeros_gets_a_step_of_one() -> None:
+    weight = TENSORS["classifier.weight"].copy()
+    weight[3] = 0
+    weights = quantize_weights({**TENSORS, "classifier.weight": weight}, PLANS)
+    assert weights["classifier"].step[3] == 1
+    assert not weights["classifier"].payload[3].any()
