@@ -4,6 +4,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from train import GateSpec, StageSpec, SupernetSpec
+from train.config import AugmentConfig, SupernetStageConfig
 from train.data import ImageSet
 
 MICRO = SupernetSpec(
@@ -17,10 +18,21 @@ MICRO = SupernetSpec(
         StageSpec((6, 8, 10, 12, 16), depth=1, stride=2),
     ),
     gate=GateSpec(stage=1, choices=(0, 2, 4)),
+    attention_ratio=1.0,
     mean=(0.5, 0.5, 0.5),
     std=(0.25, 0.25, 0.25),
 )
 """Five widths, a training-only largest, a gate: every feature of the family in 8×8 pixels."""
+
+MICRO_STAGE = SupernetStageConfig(
+    epochs=16,
+    batch_size=15,
+    learning_rate=0.1,
+    warmup_epochs=1.0,
+    ema_decay=0.8,
+    augment=AugmentConfig(flip=True, shift=0.0, zoom=0.0),
+)
+"""Enough of stage I for MICRO to tell `coloured_images` apart at every width."""
 
 
 def normal_images(spec: SupernetSpec, count: int, seed: int = 0) -> torch.Tensor:

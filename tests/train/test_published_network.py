@@ -90,8 +90,8 @@ def test_logits_equal_those_of_the_public_code(
 def test_the_training_only_largest_network_equals_that_of_the_public_code(
     published: tuple[Supernet, torch.Tensor, dict[str, np.ndarray]],
 ) -> None:
-    # The fixture's activations grow to 7,000 here, and its second image is ill-conditioned: a change of one float32 ulp in
-    # the input moves the logits by 1e-3. So we compute in float64, and allow the authors' float32 that much on it.
+    # The fixture's activations grow to 7,000 here, and its second image is ill-conditioned: a change of one float32 ulp
+    # in the input moves the logits by 1e-3. So we compute in float64, and allow the authors' float32 that much on it.
     model, images, expected = published
     logits = Supernet.from_tensors(SPEC, model.tensors()).double()(images.double(), SPEC.largest).numpy()
     assert_close(logits[0], expected["largest"][0], 1e-4)

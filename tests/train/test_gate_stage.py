@@ -1,0 +1,89 @@
+"""Stage II trains the gate and nothing else, to send each image where it is needed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+from torch.utils.data import TensorDataset
+
+from tests.train.networks import MICRO, coloured_images
+from train import TrainError
+from train.config import AugmentConfig, GateStageConfig, HardRule
+from train.data import ImageSet
+from train.evaluate import evaluate_supernet
+from train.gate_stage import train_gate
+from train.supernet import Supernet
+
+STILL = AugmentConfig(flip=False, shift=0.0, zoom=0.0)
+CONFIG = GateStageConfig(epochs=30, batch_size=20, learning_rate=0.5, weight_decay=0.0, mac_weight=0.1, augment=STILL)
+CPU = Fabric(accelerator="cpu", devices=1)
+RED = 0
+
+Tensors = dict[str, np.ndarray]
+
+
+def with_red_mislabelled(count: int, seed: int) -> ImageSet:
+    """Return images of which no width gets a red one right."""
+    pixels, labels = coloured_images(count, seed).images.tensors
+    return ImageSet(TensorDataset(pixels, torch.where(labels == RED, 1, labels)), count, ("red", "green", "blue"))
+
+
+def shares(tensors: Tensors, red: bool) -> dict[int, float]:
+    """Return the share of each width among unseen red images, or among the others."""
+    pixels, labels = coloured_images(90, seed=2).images.tensors
+    chosen = (labels == RED) == red
+    images = ImageSet(TensorDataset(pixels[chosen], labels[chosen]), int(chosen.sum()), ("red", "green", "blue"))
+    result = evaluate_supernet(Supernet.from_tensors(MICRO, tensors), images)
+    assert result.dynamic is not None
+    return result.dynamic.shares
+
+
+@pytest.mark.parametrize(("rule", "width_of_red"), [("try best", 4), ("give up", 0)])
+def test_the_gate_learns_which_images_need_the_largest_width(
+    trained_supernet: Tensors, rule: HardRule, width_of_red: int
+) -> None:
+    trained = train_gate(
+        MICRO, trained_supernet, with_red_mislabelled(60, 1), replace(CONFIG, hard_rule=rule), fabric=CPU
+    )
+    red, others = shares(trained, red=True), shares(trained, red=False)
+    assert red[width_of_red] > 0.9, f"shares of the red images {red}"
+    assert others[0] > 0.9, f"shares of the other images {others}"
+
+
+def test_a_heavy_penalty_sends_every_image_to_the_cheapest_width(trained_supernet: Tensors) -> None:
+    thrifty = replace(CONFIG, mac_weight=200.0)
+    trained = train_gate(MICRO, trained_supernet, with_red_mislabelled(60, 1), thrifty, fabric=CPU)
+    assert shares(trained, red=True)[0] == 1.0, shares(trained, red=True)
+
+
+def test_only_the_gate_changes(trained_supernet: Tensors) -> None:
+    trained = train_gate(MICRO, trained_supernet, coloured_images(30), replace(CONFIG, epochs=1), fabric=CPU)
+    assert {name for name in trained_supernet if not np.array_equal(trained[name], trained_supernet[name])} == {
+        "gate.weight"
+    }
+
+
+def test_the_same_seed_trains_the_same_gate(trained_supernet: Tensors) -> None:
+    config = replace(CONFIG, epochs=1)
+    first, again, other = (
+        train_gate(MICRO, trained_supernet, coloured_images(30), config, seed, fabric=CPU)["gate.weight"]
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_evaluation_adds_up(trained_supernet: Tensors) -> None:
+    result = evaluate_supernet(Supernet.from_tensors(MICRO, trained_supernet), coloured_images(33), batch_size=8)
+    assert result.dynamic is not None
+    assert sum(result.dynamic.shares.values()) == pytest.approx(1)
+    costs = sum(share * MICRO.macs(width) for width, share in result.dynamic.shares.items())
+    assert result.dynamic.mean_macs == pytest.approx(costs)
+
+
+def test_a_network_without_a_gate_is_refused() -> None:
+    plain = replace(MICRO, gate=None)
+    with pytest.raises(TrainError, match="no gate to train"):
+        train_gate(plain, Supernet(plain).tensors(), coloured_images(9), CONFIG, fabric=CPU)

@@ -1,0 +1,96 @@
+"""The commands leave a checkpoint that says how it came about, and explain what they refuse."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge import cli
+from tests.train.networks import MICRO, coloured_images
+from train.checkpoint import load_checkpoint
+
+Run = Callable[..., tuple[int, str, str]]
+QUICK = "[supernet]\nepochs = 1\nbatch_size = 6\n[gate]\nepochs = 1\nbatch_size = 6\n"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """Return a folder with micro.json, quick.toml and images/{train,test}."""
+    from PIL import Image
+
+    (tmp_path / "micro.json").write_text(MICRO.to_json())
+    (tmp_path / "quick.toml").write_text(QUICK)
+    images = coloured_images(18)
+    for number, (pixels, label) in enumerate(images.images):
+        for split in ("train", "test"):
+            folder = tmp_path / "images" / split / images.classes[int(label)]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
+    return tmp_path
+
+
+def test_init_writes_a_checkpoint_and_the_same_seed_the_same_file(run: Run, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        status, out, err = run("init", "--spec", "ds_mbv1_tiny", "--seed", 5, "--out", tmp_path / f"{name}.safetensors")
+        assert (status, err) == (0, "")
+        assert "ds_mbv1_tiny, 4 widths" in out
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert load_checkpoint(tmp_path / "a.safetensors").provenance == {"command": "init", "seed": 5}
+
+
+def test_both_stages_and_the_evaluation_run_one_after_the_other(run: Run, workplace: Path) -> None:
+    supernet, gated, config = workplace / "s.safetensors", workplace / "g.safetensors", workplace / "quick.toml"
+    data = ("--data", workplace / "images", "--threads", 1)
+    status, _, err = run(
+        "train", "supernet", "--spec", workplace / "micro.json", *data, "--config", config, "--out", supernet
+    )
+    assert status == 0, err
+    status, out, err = run(
+        "train", "gate", "--checkpoint", supernet, *data, "--config", config, "--out", gated, "--json"
+    )
+    assert status == 0, err
+    first, second = load_checkpoint(supernet), load_checkpoint(gated)
+    assert json.loads(out)["sha256"] == second.sha256
+    assert second.provenance["parent_sha256"] == first.sha256
+    assert second.provenance["classes"] == ["blue", "green", "red"]
+    assert second.provenance["config"]["epochs"] == 1
+    status, out, err = run("evaluate", gated, *data, "--json")
+    result = json.loads(out)
+    assert (status, result["images"], result["checkpoint_sha256"]) == (0, 18, second.sha256)
+    assert [one["width"] for one in result["widths"]] == [0, 1, 2, 3, 4]
+    status, out, _ = run("evaluate", gated, *data)
+    assert status == 0
+    assert "gate: top-1" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (("init", "--spec", "ds_mbv9", "--out", "x.safetensors"), "valid: ds_mbv1, ds_mbv1_64, ds_mbv1_tiny"),
+        (("train", "supernet", "--data", "d", "--out", "x.safetensors"), "exactly one of --spec"),
+        (("train", "supernet", "--spec", "ds_mbv1_tiny", "--data", "absent", "--out", "x"), "no labelled images at"),
+        (("train", "gate", "--checkpoint", "absent.safetensors", "--data", "d", "--out", "x"), "no checkpoint at"),
+        (("evaluate", "absent.safetensors", "--data", "d"), "no checkpoint at"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_explained_in_one_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], fragment: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert fragment in err
+    assert len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
