@@ -20,9 +20,9 @@ def profile(
     widths: Annotated[str | None, typer.Option(help="Widths to measure, such as 0,3; default: all.")] = None,
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads.")] = 1,
     ci: Annotated[
-        str, typer.Option(help="A unit is finished when its median is known to within this (95% confidence).")
+        str, typer.Option(help="Measure until every median is known to within this (95% confidence).")
     ] = "2%",
-    min_runs: Annotated[int, typer.Option(min=6, help="Timed runs per unit, at least.")] = 30,
+    min_runs: Annotated[int, typer.Option(min=6, help="Timed runs per unit, at least.")] = 50,
     max_runs: Annotated[int, typer.Option(min=6, help="Timed runs per unit, at most (rounded up to a block).")] = 1000,
     budget_seconds: Annotated[
         float | None, typer.Option(min=0, help="Stop after this time; default: no limit.")

@@ -1,7 +1,7 @@
 """The measurement loop: warm up, then interleaved blocks in random order until every median is known well enough.
 
-One *block* is a few runs of one unit in a row; one *round* is one block of every unit that is not finished, in an order
-that the seed and the number of the round determine. Drift and other load thus hit all units alike. After every block a
+One *block* is a few runs of one unit in a row; one *round* is one block of every unit, in an order that the seed and
+the number of the round determine. Drift and other load thus hit all units alike. After every block a
 canary (fixed work) is timed and the run handed on to be saved, so that an interrupted one continues where it stopped.
 """
 
@@ -35,7 +35,7 @@ class Settings:
 
     ci: float = 0.02
     """A unit is finished when half the 95% confidence interval of its median is at most this fraction of the median."""
-    min_runs: int = 30
+    min_runs: int = 50
     """No unit is finished before it has this many timed runs."""
     max_runs: int = 1000
     """A unit is finished at this many timed runs, whatever its interval."""
@@ -74,7 +74,7 @@ def measure(
 
 
 def finished(entry: Entry, settings: Settings) -> bool:
-    """Return whether an entry needs no further block."""
+    """Return whether an entry's median is known well enough, or it has all the runs it may have."""
     samples = samples_ms(entry)
     if len(samples) < settings.min_runs:
         return False
@@ -82,18 +82,18 @@ def finished(entry: Entry, settings: Settings) -> bool:
 
 
 def _next_unit(run: Run, settings: Settings) -> Unit | None:
-    """Return the unit of the next block, or None when all are finished.
+    """Return the unit of the next block, or None when a round has just ended and every unit is finished.
 
-    A unit that is not finished has one block per past round, so the entries alone tell where a resumed run stands.
+    Units that are finished go on until the last one is: every unit then has a block in every round, so that slow and
+    fast times of the machine weigh on all of them alike. The entries alone tell where a resumed run stands.
     """
-    active = [entry for entry in run.entries if not finished(entry, settings)]
-    if not active:
+    blocks = {tuple(entry.programs): len(entry.blocks_ms) for entry in run.entries}
+    current = min(blocks.values())
+    if current == max(blocks.values()) and all(finished(entry, settings) for entry in run.entries):
         return None
-    current = min(len(entry.blocks_ms) for entry in active)
-    waiting = {tuple(entry.programs) for entry in active if len(entry.blocks_ms) == current}
-    order = [tuple(entry.programs) for entry in run.entries]
+    order = list(blocks)
     random.Random(f"{settings.seed} {current}").shuffle(order)
-    return next(unit for unit in order if unit in waiting)
+    return next(unit for unit in order if blocks[unit] == current)
 
 
 def _with_block(run: Run, unit: Unit, block: list[float], canary_ms: float) -> Run:
