@@ -53,6 +53,8 @@ class Converted:
 
     data: bytes
     artifact: Artifact
+    macs: Mapping[int, int]
+    """Multiply-accumulates of each width."""
     seconds: float
 
     @property
@@ -75,7 +77,8 @@ def convert(checkpoint: Checkpoint, widths: Sequence[int], precision: Precision,
         build_bundle(checkpoint, request, images, Path(folder))
         seconds = time.perf_counter() - start
         data = (Path(folder) / artifact_file(precision)).read_bytes()
-        return Converted(data, open_bundle(Path(folder)).artifact("litert", precision), seconds)
+        macs = {width: checkpoint.spec.macs(width) for width in widths}
+        return Converted(data, open_bundle(Path(folder)).artifact("litert", precision), macs, seconds)
 
 
 def stock_exports(checkpoint: Checkpoint, widths: Sequence[int], images: CheckImages) -> float:
@@ -191,7 +194,7 @@ def compare_latency(converted: Converted, settings: Settings, on_block: Callable
     workload = FileWorkload(files, chains)
     run = measure(workload, _empty_run(converted.artifact), [(name,) for name in chains], settings, on_block)
     entries = {entry.programs[0]: entry for entry in run.entries}
-    rows = [_latency_row(width, entries, workload) for width in converted.widths]
+    rows = [{"macs": converted.macs[width], **_latency_row(width, entries, workload)} for width in converted.widths]
     return {
         "rows": rows,
         "median_nested_ratio": median(row["nested_static"]["value"] for row in rows),
