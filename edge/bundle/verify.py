@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from edge.bundle.litert_check import check_programs as check_litert_programs
+from edge.bundle.litert.check import check_programs as check_litert_programs
 from edge.bundle.manifest import Artifact, WeightsFile
 from edge.bundle.reader import Bundle, open_bundle
 from edge.errors import BundleError, EdgeError, RuntimeUnavailableError

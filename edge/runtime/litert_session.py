@@ -7,6 +7,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
+from mmap import ACCESS_READ, mmap
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
@@ -38,8 +39,8 @@ class LiteRtSession:
     def __init__(self, content: bytes, artifact: Artifact, programs: Sequence[str], threads: int = 1) -> None:
         """Open `programs` of an artifact, given its verified bytes, with `threads` threads each.
 
-        Raises BundleError when a program is not in the file as the manifest describes it, and RuntimeUnavailableError
-        when no runtime is installed or it refuses the file.
+        Raises BundleError when a program is not in the file as the manifest describes it or no runtime may open it
+        (`soundness.check_sound`), and RuntimeUnavailableError when no runtime is installed or it refuses the file.
         """
         distribution = installed_litert()
         if distribution is None:
@@ -48,11 +49,16 @@ class LiteRtSession:
         self._runtime_version = f"{distribution} {version(distribution)}"
         self._programs = {name: _program(artifact, name) for name in programs}
         self._calls: dict[str, Call] = {}
+        checked: set[int | None] = set()
         with NamedTemporaryFile(suffix=".tflite") as copy:
             copy.write(content)
             copy.flush()
             for name, program in self._programs.items():
-                _select(copy, program, len(content))
+                _select(copy, program, content)
+                # The check reads with ai-edge-litert's schema; a device with only tflite-runtime opens files unchecked.
+                if distribution == "ai-edge-litert" and program.root_offset not in checked:
+                    _check_sound(copy, f"{artifact.file}, opened for {name}")
+                    checked.add(program.root_offset)
                 try:
                     self._calls[name] = _open(interpreter_class, copy.name, program, threads)
                 except (ValueError, RuntimeError) as error:
@@ -89,13 +95,23 @@ def _program(artifact: Artifact, name: str) -> Program:
     raise BundleError(f"no program {name} in {artifact.file}; choose from {valid}")
 
 
-def _select(copy: IO[bytes], program: Program, size: int) -> None:
+def _select(copy: IO[bytes], program: Program, content: bytes) -> None:
     """Make the runtime see one program: point the file's first four bytes (uint32, little-endian) at its root table."""
-    if program.root_offset is None:
-        return
-    if program.root_offset > size - 4:
-        raise BundleError(f"root_offset {program.root_offset} of {program.name} lies outside its file ({size} bytes)")
-    os.pwrite(copy.fileno(), struct.pack("<I", program.root_offset), 0)
+    root, size = program.root_offset, len(content)
+    if root is not None and root > size - 4:
+        raise BundleError(f"root_offset {root} of {program.name} lies outside its file ({size} bytes)")
+    os.pwrite(copy.fileno(), content[:4] if root is None else struct.pack("<I", root), 0)
+
+
+def _check_sound(copy: IO[bytes], what: str) -> None:
+    """Check the programs that the runtime would see now, in the very pages that it would map."""
+    from edge.bundle.litert.flatbuffer import read
+    from edge.bundle.litert.soundness import check_sound
+
+    try:
+        check_sound(read(memoryview(mmap(copy.fileno(), 0, access=ACCESS_READ))))
+    except BundleError as error:
+        raise BundleError(f"{what}: {error}") from error
 
 
 def _open(interpreter_class: Any, path: str, program: Program, threads: int) -> Call:

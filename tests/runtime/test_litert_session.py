@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edge.bundle.manifest import Artifact
-from edge.errors import BundleError, RuntimeUnavailableError
+from edge.errors import BundleError
 from edge.runtime import LiteRtSession
 from tests.runtime import golden
 
@@ -77,9 +77,19 @@ def test_a_root_offset_outside_the_file_is_refused() -> None:
         LiteRtSession(golden.content(), with_root("prefix", 999_999), ["prefix"])
 
 
-def test_a_root_offset_at_no_root_is_refused_by_the_runtime() -> None:
-    with pytest.raises(RuntimeUnavailableError, match=r"refuses program prefix of litert/model\.tflite"):
-        LiteRtSession(golden.content(), with_root("prefix", 5), ["prefix"])
+@pytest.mark.parametrize("root", [5, 1000, 3000])
+def test_a_root_offset_at_no_root_is_refused(root: int) -> None:
+    with pytest.raises(BundleError, match=r"litert/model\.tflite, opened for prefix: ") as error:
+        LiteRtSession(golden.content(), with_root("prefix", root), ["prefix"])
+    assert "\n" not in str(error.value)
+
+
+def test_a_program_without_a_root_is_opened_after_one_with_a_root() -> None:
+    """The whole file must be seen again, not the root put there for the program before."""
+    features = golden.answer(0, "features", np.zeros((1, 2, 2, 8), np.int8))
+    session = LiteRtSession(golden.content(), with_root("tail_01", None), ["tail_00", "tail_01"])
+    found = session.run("tail_01", {"features": features})["logits"]
+    assert np.abs(found - golden.answer(0, "tail_01", found)).max() == 0, found
 
 
 def test_the_root_of_another_program_is_refused() -> None:

@@ -10,7 +10,8 @@ file's first 4 bytes and a stock runtime loads (and unpacks) that program only. 
 them.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +25,22 @@ from edge.errors import BundleError
 ALIGNMENT = 16
 MAX_FILE_BYTES = (1 << 31) - 1
 """Flatbuffer offsets are signed 32-bit."""
+MAX_NAME_LENGTH = 255
 
 Bytes = NDArray[np.uint8]
+NOTHING: Bytes = np.zeros(0, np.uint8)
+
+
+@contextmanager
+def doubting() -> Iterator[None]:
+    """Turn whatever Python raises on a file that contradicts itself into a BundleError of one line."""
+    try:
+        yield
+    except BundleError:
+        raise
+    except Exception as error:  # the generated reader follows any offset; numpy and struct fail in their own ways
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BundleError(f"not a readable LiteRT file, its parts do not hold together: {reason}") from error
 
 
 @dataclass
@@ -46,7 +61,7 @@ class Program:
 class Constants:
     """Byte strings stored once: equal ones share their place, and one that is a prefix of another is a view of it."""
 
-    data: list[Bytes] = field(default_factory=lambda: [np.zeros(0, np.uint8)])
+    data: list[Bytes] = field(default_factory=lambda: [NOTHING])
 
     def add(self, array: NDArray[Any]) -> int:
         """Return the index to give to a tensor whose constant has these bytes."""
@@ -79,32 +94,38 @@ class GraphFile:
     constants: Constants
 
     def program(self, name: str) -> Program:
-        """Return one program by name."""
-        return next(program for program in self.programs if program.name == name)
+        """Return one program by name; BundleError if the file has none of that name."""
+        for program in self.programs:
+            if program.name == name:
+                return program
+        raise _no_program(name, [program.name for program in self.programs])
 
 
-def read(data: bytes, names: Collection[str] | None = None) -> GraphFile:
-    """Parse a LiteRT file; every signature becomes a program, or only the named ones. Constants are views of `data`."""
-    try:
-        model = schema.Model.GetRootAs(data, 0)
-        constants = Constants([_constant(data, model.Buffers(number)) for number in range(model.BuffersLength())])
-        codes = [schema.OperatorCodeT.InitFromObj(model.OperatorCodes(n)) for n in range(model.OperatorCodesLength())]
-        signatures = [
-            schema.SignatureDefT.InitFromObj(model.SignatureDefs(n)) for n in range(model.SignatureDefsLength())
-        ]
-        known = {signature.signatureKey.decode() for signature in signatures}
-        if missing := sorted(set(names or ()) - known):
-            raise BundleError(f"no program {missing[0]!r} in this LiteRT file; it has: {', '.join(sorted(known))}")
-        programs = [
-            _program(schema.SubGraphT.InitFromObj(model.Subgraphs(signature.subgraphIndex)), codes, signature)
-            for signature in signatures
-            if names is None or signature.signatureKey.decode() in names
-        ]
-    except BundleError:
-        raise
-    except Exception as error:  # the generated reader indexes into whatever bytes it is given
-        raise BundleError(f"not a readable LiteRT file: {type(error).__name__}: {error}") from error
-    return GraphFile(programs, constants)
+@doubting()
+def read(data: bytes | memoryview, names: Collection[str] | None = None) -> GraphFile:
+    """Parse a LiteRT file; every signature becomes a program, or only the named ones.
+
+    Constants are views of `data`; those that no program read here uses are left empty. Raises BundleError for bytes
+    that are no such file, that hold a subgraph without a signature of its own, or that lack a named program. What the
+    programs mean is not looked at: see `soundness.check_sound`.
+    """
+    if len(data) < 8 or not schema.Model.ModelBufferHasIdentifier(data, 0):
+        raise BundleError("not a LiteRT file: its bytes 4 to 7 are not 'TFL3'")
+    model = schema.Model.GetRootAs(data, 0)
+    signatures = _signatures(model)
+    if missing := sorted(set(names or ()) - set(signatures)):
+        raise _no_program(missing[0], signatures)
+    codes = [schema.OperatorCodeT.InitFromObj(model.OperatorCodes(n)) for n in range(model.OperatorCodesLength())]
+    programs = [
+        _program(name, schema.SubGraphT.InitFromObj(model.Subgraphs(signature.subgraphIndex)), codes, signature)
+        for name, signature in signatures.items()
+        if names is None or name in names
+    ]
+    used = {tensor.buffer for program in programs for tensor in program.graph.tensors}
+    buffers = range(model.BuffersLength())
+    return GraphFile(
+        programs, Constants([_constant(data, model.Buffers(n)) if n in used else NOTHING for n in buffers])
+    )
 
 
 def write(file: GraphFile, shared: bool, tensor_names: bool = False) -> tuple[bytes, dict[str, int]]:
@@ -290,25 +311,53 @@ def _tensor_map(name: str, index: int) -> Any:
     return entry
 
 
-def _constant(data: bytes, buffer: Any) -> Bytes:
+def _no_program(name: str, known: Collection[str]) -> BundleError:
+    return BundleError(f"no program {name!r} in this LiteRT file; it has: {', '.join(sorted(known))}")
+
+
+def _signatures(model: Any) -> dict[str, Any]:
+    """Return the signatures by name: one per subgraph, because a runtime unpacks the subgraphs without one too."""
+    tables = [schema.SignatureDefT.InitFromObj(model.SignatureDefs(n)) for n in range(model.SignatureDefsLength())]
+    if not tables:
+        raise BundleError("this LiteRT file has no signatures, so it names no programs")
+    signatures = {_text(table.signatureKey): table for table in tables}
+    graphs = range(model.SubgraphsLength())
+    if len(signatures) != len(tables) or sorted(table.subgraphIndex for table in tables) != list(graphs):
+        raise BundleError(f"the {len(tables)} signatures of this LiteRT file do not name its {len(graphs)} subgraphs")
+    for number in range(model.MetadataLength()):
+        if model.Metadata(number).Buffer() >= model.BuffersLength():
+            raise BundleError(f"metadata {number} of this LiteRT file lies in none of its buffers")
+    return signatures
+
+
+def _text(name: bytes) -> str:
+    """Return a stranger's name, fit to be shown."""
+    text = name[: MAX_NAME_LENGTH + 1].decode()
+    if not text or not text.isprintable() or len(text) > MAX_NAME_LENGTH:
+        raise BundleError(f"a name in this LiteRT file is not 1…{MAX_NAME_LENGTH} printable characters")
+    return text
+
+
+def _constant(data: bytes | memoryview, buffer: Any) -> Bytes:
     """Return a buffer's bytes, inside the flatbuffer or after it."""
-    offset, size = buffer.Offset(), buffer.Size()
-    if offset > 1:
-        if offset + size > len(data):
-            raise BundleError(f"a constant of {size} bytes at {offset} lies outside this file of {len(data)} bytes")
-        return np.frombuffer(data, np.uint8, size, offset)
-    return np.zeros(0, np.uint8) if buffer.DataIsNone() else np.asarray(buffer.DataAsNumpy(), np.uint8)
+    offset, size, inline = buffer.Offset(), buffer.Size(), not buffer.DataIsNone()
+    if offset <= 1:
+        return np.asarray(buffer.DataAsNumpy(), np.uint8) if inline else NOTHING
+    if inline:
+        raise BundleError(f"a constant lies inside this flatbuffer and at {offset}; runtimes differ in which they take")
+    if offset + size > len(data):
+        raise BundleError(f"a constant of {size} bytes at {offset} lies outside this file of {len(data)} bytes")
+    return np.frombuffer(data, np.uint8, size, offset)
 
 
-def _program(graph: Any, codes: list[Any], signature: Any) -> Program:
-    names = {
-        side: {entry.tensorIndex: entry.name.decode() for entry in entries}
-        for side, entries in (("inputs", signature.inputs), ("outputs", signature.outputs))
-    }
-    return Program(
-        signature.signatureKey.decode(),
-        graph,
-        [names["inputs"][index] for index in graph.inputs],
-        [names["outputs"][index] for index in graph.outputs],
-        codes,
-    )
+def _program(name: str, graph: Any, codes: list[Any], signature: Any) -> Program:
+    inputs, outputs = _names(name, graph.inputs, signature.inputs), _names(name, graph.outputs, signature.outputs)
+    return Program(name, graph, inputs, outputs, codes)
+
+
+def _names(program: str, tensors: Any, entries: list[Any]) -> list[str]:
+    """Return the signature's name of each of the tensors, which are all of a graph's inputs or all of its outputs."""
+    names = {entry.tensorIndex: _text(entry.name) for entry in entries}
+    if sorted(entry.tensorIndex for entry in entries) != sorted(tensors) or len(set(names.values())) != len(entries):
+        raise BundleError(f"program {program}: its signature does not name each input and output of its subgraph once")
+    return [names[index] for index in tensors]

@@ -1,6 +1,6 @@
 """Plain LiteRT files from a nested one: every DENSIFY'd weight becomes an ordinary constant.
 
-Needs no torch, runtime or recipe.
+Needs no torch, runtime or recipe. Files come from strangers: whatever is wrong with one is a BundleError.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edge.bundle.litert.flatbuffer import GraphFile, Program, read, write
+from edge.bundle.litert.flatbuffer import GraphFile, Program, doubting, read, write
 from edge.bundle.litert.nested_layout import expand
+from edge.bundle.litert.soundness import DENSIFY, check_sound
 from edge.errors import BundleError
-
-DENSIFY = schema.BuiltinOperator.DENSIFY
 
 
 def hydrate_program(nested: bytes, program: str) -> bytes:
@@ -21,20 +20,23 @@ def hydrate_program(nested: bytes, program: str) -> bytes:
     return hydrate(nested, [program])
 
 
+@doubting()
 def hydrate(nested: bytes, programs: Sequence[str]) -> bytes:
     """Return the bytes of a plain LiteRT file with some programs of a nested file as its signatures."""
-    file = read(nested, programs)
+    file = _sound(nested, programs)
     chosen = [densified(file, name) for name in programs]
     return write(GraphFile(chosen, file.constants), shared=False)[0]
 
 
+@doubting()
 def hydrate_monolithic(nested: bytes, programs: tuple[str, str], name: str) -> bytes:
     """Return a plain LiteRT file whose one signature runs two programs in a row, without what only the gate needs."""
-    file = read(nested, programs)
+    file = _sound(nested, programs)
     first, second = (densified(file, program) for program in programs)
     return write(GraphFile([fuse(first, second, name)], file.constants), shared=False)[0]
 
 
+@doubting()
 def densified(file: GraphFile, name: str) -> Program:
     """Return a program with its nested weights expanded into constants of the file (which grow by them)."""
     program = file.program(name)
@@ -57,6 +59,7 @@ def densified(file: GraphFile, name: str) -> Program:
     return _compact(Program(program.name, graph, program.inputs, program.outputs, program.codes))
 
 
+@doubting()
 def fuse(first: Program, second: Program, name: str) -> Program:
     """Return one program: `first`, its single matching output fed to `second`'s single input.
 
@@ -91,6 +94,12 @@ def fuse(first: Program, second: Program, name: str) -> Program:
     used |= {int(index) for operator in kept for index in operator.outputs}
     graph.tensors = [tensor if index in used else None for index, tensor in enumerate(graph.tensors)]
     return _compact(Program(name, graph, first.inputs, second.outputs, codes))
+
+
+def _sound(data: bytes, programs: Sequence[str]) -> GraphFile:
+    file = read(data, programs)
+    check_sound(file)
+    return file
 
 
 def _compact(program: Program) -> Program:

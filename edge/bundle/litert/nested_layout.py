@@ -12,6 +12,7 @@ Three cases, cheapest first:
     everything else         L-order blocks
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,61 +130,84 @@ def largest_block(levels: Sequence[int]) -> int:
     return next(block for block in BLOCKS if all(level % block == 0 for level in levels))
 
 
-def expand(stored: Int8, shape: Sequence[int], sparsity: Any) -> Int8:
-    """Return the dense weight that a sparse tensor of this file family stands for.
+@dataclass(frozen=True)
+class BlockPlaces:
+    """Where the stored blocks of a nested weight belong: block i at row `rows[i]`, column `columns[i]` of the grid."""
 
-    shape: [O, kh, kw, I], or [1, kh, kw, C] for depthwise. Tables come from strangers: every index is checked, and
-    every value of the result must be written exactly once. Only the two table forms above are understood; others
-    are a BundleError.
+    grid: tuple[int, int]
+    block: tuple[int, int]
+    """(R, B): rows and columns of one block."""
+    rows: Index
+    columns: Index
+
+
+def places(stored: int, shape: Sequence[int], sparsity: Any) -> BlockPlaces | None:
+    """Return where each block belongs in the weight that a sparse tensor of this file family stands for.
+
+    stored: number of values in its buffer. shape: [O, kh, kw, I]; or [1, kh, kw, C] for depthwise, whose values have no
+    blocks (None). Tables come from strangers: every index is checked, and every value of the weight has exactly one
+    place. Only the two table forms above are understood; others are a BundleError. Builds no weight.
     """
-    order = None if sparsity.traversalOrder is None else list(sparsity.traversalOrder)
-    total = int(np.prod([int(size) for size in shape], dtype=object))
-    if stored.size < total:
-        raise BundleError(
-            f"a nested weight of shape {list(map(int, shape))} needs {total} values; its buffer has {stored.size}"
-        )
-    if order == [3, 0, 1, 2] and [d.denseSize for d in sparsity.dimMetadata] == [
-        shape[3],
-        shape[0],
-        shape[1],
-        shape[2],
-    ]:
-        return stored[:total].reshape(shape[3], shape[0], shape[1], shape[2]).transpose(1, 2, 3, 0)
-    if order != [0, 3, 1, 2, 4, 5] or len(sparsity.dimMetadata) != 6:
-        raise BundleError(f"a sparse tensor with traversal order {order} is not a nested weight")
-    return _expand_blocks(stored[:total], [int(size) for size in shape], sparsity.dimMetadata)
-
-
-def _expand_blocks(stored: Int8, shape: list[int], dimensions: list[Any]) -> Int8:
-    outs, kh, kw, ins = shape
-    kh_, kw_, rows_per, columns_per = (int(dimension.denseSize) for dimension in dimensions[2:])
-    if (kh_, kw_) != (kh, kw) or rows_per < 1 or columns_per < 1 or outs % rows_per or ins % columns_per:
-        raise BundleError(
-            f"nested blocks [{kh_}, {kw_}, {rows_per}, {columns_per}] do not fit a weight of shape {shape}"
-        )
-    (outer, rows), (segments, columns) = (_read_compressed(dimension) for dimension in dimensions[:2])
-    n = int(outer[-1]) if outer.size == 2 else -1
-    grid = (outs // rows_per, ins // columns_per)
-    if not 0 < n <= rows.size or segments.size < n + 1 or segments[0] != 0 or (np.diff(segments[: n + 1]) < 0).any():
-        raise BundleError(f"nested index vectors do not describe a weight of shape {shape}")
-    block_columns = columns[: segments[n]]
-    block_rows = np.repeat(rows[:n], np.diff(segments[: n + 1]))
-    if block_rows.size != block_columns.size or block_rows.size != grid[0] * grid[1]:
-        raise BundleError(
-            f"nested index vectors name {block_columns.size} blocks; a weight of shape {shape} has {grid[0] * grid[1]}"
-        )
-    cells = block_rows * grid[1] + block_columns
-    inside = (
-        (block_rows >= 0).all()
-        and (block_columns >= 0).all()
-        and (block_rows < grid[0]).all()
-        and (block_columns < grid[1]).all()
+    sizes = [int(size) for size in shape]
+    if len(sizes) != 4 or min(sizes) < 1:
+        raise BundleError(f"a nested weight has four sizes from 1 on, not {sizes}")
+    if stored < math.prod(sizes):
+        raise BundleError(f"a nested weight of shape {sizes} needs {math.prod(sizes)} values; its buffer has {stored}")
+    order, block_map = (
+        [] if numbers is None else list(numbers) for numbers in (sparsity.traversalOrder, sparsity.blockMap)
     )
-    if not inside or np.unique(cells).size != cells.size:
-        raise BundleError(f"nested index vectors of a weight of shape {shape} point outside it or at one block twice")
-    dense = np.empty((grid[0], grid[1], kh, kw, rows_per, columns_per), np.int8)
-    dense[block_rows, block_columns] = stored.reshape(-1, kh, kw, rows_per, columns_per)
-    return np.ascontiguousarray(dense.transpose(0, 4, 2, 3, 1, 5)).reshape(shape)
+    dense = [int(d.denseSize) if d.format == schema.DimensionType.DENSE else None for d in sparsity.dimMetadata]
+    outs, kh, kw, ins = sizes
+    if order == [3, 0, 1, 2] and not block_map and dense == [ins, outs, kh, kw]:
+        return None
+    if order != [0, 3, 1, 2, 4, 5] or block_map != [0, 3] or len(dense) != 6:
+        raise BundleError(f"a sparse tensor with traversal order {order} and block map {block_map} is no nested weight")
+    taps, block = dense[2:4], dense[4:]
+    rows_per, columns_per = (size or 0 for size in block)
+    if taps != [kh, kw] or rows_per < 1 or columns_per < 1 or outs % rows_per or ins % columns_per:
+        raise BundleError(f"nested blocks {[*taps, *block]} do not fit a weight of shape {sizes}")
+    grid = outs // rows_per, ins // columns_per
+    rows, columns = _block_indices(sparsity.dimMetadata, grid[0] * grid[1])
+    inside = rows.min() >= 0 and columns.min() >= 0 and rows.max() < grid[0] and columns.max() < grid[1]
+    if not inside or np.unique(rows * grid[1] + columns).size != rows.size:
+        raise BundleError(f"nested index vectors of a weight of shape {sizes} point outside it or at one block twice")
+    return BlockPlaces(grid, (rows_per, columns_per), rows, columns)
+
+
+def expand(stored: Int8, shape: Sequence[int], sparsity: Any) -> Int8:
+    """Return the dense weight that a sparse tensor of this file family stands for; shapes and errors as `places`."""
+    found = places(stored.size, shape, sparsity)
+    outs, kh, kw, ins = (int(size) for size in shape)
+    values = stored[: outs * kh * kw * ins]
+    if found is None:
+        return values.reshape(ins, outs, kh, kw).transpose(1, 2, 3, 0)
+    dense = np.empty((*found.grid, kh, kw, *found.block), np.int8)
+    dense[found.rows, found.columns] = values.reshape(-1, kh, kw, *found.block)
+    return np.ascontiguousarray(dense.transpose(0, 4, 2, 3, 1, 5)).reshape(outs, kh, kw, ins)
+
+
+def _block_indices(dimensions: Sequence[Any], blocks: int) -> tuple[Index, Index]:
+    """Return the block row and the block column of each of a weight's blocks.
+
+    Index vectors are cut to what `blocks` blocks can use before anything is made of them: they may have any length.
+    """
+    for dimension in dimensions[:2]:
+        if (
+            dimension.format != schema.DimensionType.SPARSE_CSR
+            or dimension.arraySegments is None
+            or dimension.arrayIndices is None
+        ):
+            raise BundleError("a nested weight needs compressed block rows and columns")
+    outer, rows, segments, columns = (
+        vector.values for dimension in dimensions[:2] for vector in (dimension.arraySegments, dimension.arrayIndices)
+    )
+    n = int(outer[1]) if len(outer) == 2 and outer[0] == 0 else 0
+    if not 0 < n <= min(len(rows), len(segments) - 1, blocks):
+        raise BundleError(f"nested index vectors do not describe a weight of {blocks} blocks")
+    starts = np.asarray(segments[: n + 1], np.int64)
+    if starts[0] != 0 or (np.diff(starts) < 0).any() or starts[n] != blocks or blocks > len(columns):
+        raise BundleError(f"nested index vectors do not name the {blocks} blocks of their weight")
+    return np.repeat(np.asarray(rows[:n], np.int64), np.diff(starts)), np.asarray(columns[:blocks], np.int64)
 
 
 def _dense(size: int) -> Any:
@@ -212,13 +236,3 @@ def _vector(values: Index) -> tuple[int, Any]:
     vector = make()
     vector.values = values.astype(dtype)
     return kind, vector
-
-
-def _read_compressed(dimension: Any) -> tuple[Index, Index]:
-    if (
-        dimension.format != schema.DimensionType.SPARSE_CSR
-        or dimension.arraySegments is None
-        or dimension.arrayIndices is None
-    ):
-        raise BundleError("a nested weight needs compressed block rows and columns")
-    return np.asarray(dimension.arraySegments.values, np.int64), np.asarray(dimension.arrayIndices.values, np.int64)
