@@ -30,14 +30,16 @@ def walk(out: Path, epochs: int | None = None) -> None:
     data, stage1, supernet = out / "data", out / "stage1.safetensors", out / "supernet.safetensors"
     bundle, latency = out / "bundle", out / "latency.json"
     predictions, unseen = out / "predictions.npz", out / "predictions_test.npz"
-    shutil.rmtree(data, ignore_errors=True)
+    for folder in (data, bundle):
+        shutil.rmtree(folder, ignore_errors=True)
+    latency.unlink(missing_ok=True)
     typer.echo(f"\nWriting 1,797 handwritten digits as PNG files to {data}")
     write_digits(data)
     shorter = ["--epochs", str(epochs)] if epochs else []
-    dsnet("train", "supernet", "--spec", "ds_mbv1_tiny", "--data", data, "--out", stage1, *shorter)
-    dsnet("train", "gate", "--checkpoint", stage1, "--data", data, "--out", supernet)
-    dsnet("convert", supernet, "--data", data / "calibration", "--out", bundle, "--replace")
-    dsnet("profile", bundle, "--out", latency, "--restart")
+    dsnet("train", "supernet", "--spec", "ds_mbv1_tiny", "--data", data, "--out", stage1, "--threads", 1, *shorter)
+    dsnet("train", "gate", "--checkpoint", stage1, "--data", data, "--out", supernet, "--threads", 1)
+    dsnet("convert", supernet, "--data", data / "calibration", "--out", bundle)
+    dsnet("profile", bundle, "--out", latency)
     dsnet("predict", bundle, "--data", data / "calibration", "--out", predictions)
     budgets = [part for budget in _budgets(latency) for part in ("--budget", budget)]
     dsnet("calibrate", bundle, "--latency", latency, "--predictions", predictions, *budgets)
