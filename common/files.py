@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; when the block ends without an error, flush it and rename it into place."""
+    """Yield a temporary path beside `target`; when the block ends without an error, flush it and move it into place."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     os.close(handle)
