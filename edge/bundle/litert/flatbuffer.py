@@ -123,6 +123,8 @@ def read(data: bytes | memoryview, names: Collection[str] | None = None) -> Grap
     ]
     used = {tensor.buffer for program in programs for tensor in program.graph.tensors}
     buffers = range(model.BuffersLength())
+    if 4 * len(buffers) > len(data):
+        raise BundleError(f"{len(buffers)} constants do not fit into this LiteRT file of {len(data)} bytes")
     return GraphFile(
         programs, Constants([_constant(data, model.Buffers(n)) if n in used else NOTHING for n in buffers])
     )
@@ -321,9 +323,9 @@ def _signatures(model: Any) -> dict[str, Any]:
     if not tables:
         raise BundleError("this LiteRT file has no signatures, so it names no programs")
     signatures = {_text(table.signatureKey): table for table in tables}
-    graphs = range(model.SubgraphsLength())
-    if len(signatures) != len(tables) or sorted(table.subgraphIndex for table in tables) != list(graphs):
-        raise BundleError(f"the {len(tables)} signatures of this LiteRT file do not name its {len(graphs)} subgraphs")
+    graphs, numbers = model.SubgraphsLength(), sorted(table.subgraphIndex for table in tables)
+    if len(signatures) != len(tables) or graphs != len(tables) or numbers != list(range(len(tables))):
+        raise BundleError(f"the {len(tables)} signatures of this LiteRT file do not name its {graphs} subgraphs")
     for number in range(model.MetadataLength()):
         if model.Metadata(number).Buffer() >= model.BuffersLength():
             raise BundleError(f"metadata {number} of this LiteRT file lies in none of its buffers")

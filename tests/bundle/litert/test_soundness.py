@@ -220,5 +220,22 @@ def test_a_file_that_hides_parts_from_its_signatures_is_not_read(change: Any, me
     assert "\n" not in str(error.value)
 
 
+MODEL_VECTORS = {"operator codes": 6, "subgraphs": 8, "buffers": 12, "signatures": 18}
+"""Where each vector's field stands in the model's vtable, in bytes."""
+
+
+@pytest.mark.parametrize("vector_name", MODEL_VECTORS)
+def test_a_list_that_claims_billions_of_entries_is_refused_before_anything_of_that_length_is_made(
+    vector_name: str,
+) -> None:
+    data = bytearray(content())
+    table = schema.Model.GetRootAs(data)._tab
+    length_at = table.Vector(table.Offset(MODEL_VECTORS[vector_name])) - 4
+    data[length_at : length_at + 4] = (0xFFFF_FFF0).to_bytes(4, "little")
+    with pytest.raises(BundleError) as error:
+        read(bytes(data))
+    assert "\n" not in str(error.value)
+
+
 def test_a_repacked_file_is_read_when_nothing_is_changed() -> None:
     assert [program.name for program in read(repacked(vars)).programs] == ["prefix", "tail_00", "tail_01"]
