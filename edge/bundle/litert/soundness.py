@@ -37,8 +37,8 @@ ELEMENT_BYTES = {
 def check_sound(file: GraphFile) -> None:
     """Raise a BundleError that names program and tensor (or operator) unless a runtime may open these programs.
 
-    Every shape is bounded, every index in range, every constant as long as its tensor needs and never written to, and
-    every nested weight as `nested_layout.places` demands.
+    Every shape is bounded, every index in range, every constant as long as its tensor needs and never written to, every
+    value given before it is read, and every nested weight as `nested_layout.places` demands.
     """
     for program in file.programs:
         with _at(f"program {program.name}"):
@@ -65,9 +65,15 @@ def _check_program(program: Program, constants: Constants) -> None:
         _check_written(program.graph.inputs, tensors, constants)
     with _at("outputs"):
         _check_numbers(program.graph.outputs, 0, len(tensors))
+    known = {number for number, tensor in enumerate(tensors) if constants.data[tensor.buffer].size}
+    known.update(map(int, program.graph.inputs))
     for number, operator in enumerate(program.graph.operators):
         with _at(f"operator {number}"):
             _check_operator(operator, program, constants)
+            _check_known(operator.inputs, known)
+        known.update(map(int, operator.outputs))
+    with _at("outputs"):
+        _check_known(program.graph.outputs, known)
 
 
 def _check_tensor(tensor: Any, constants: Constants) -> int:
@@ -132,6 +138,12 @@ def _check_numbers(numbers: Any, lowest: int, count: int) -> None:
     wrong = [int(number) for number in (() if numbers is None else numbers) if not lowest <= number < count]
     if wrong:
         raise BundleError(f"tensor {wrong[0]}; the program has {count}")
+
+
+def _check_known(numbers: Any, known: set[int]) -> None:
+    missing = [int(number) for number in numbers if number >= 0 and int(number) not in known]
+    if missing:
+        raise BundleError(f"tensor {missing[0]} is read, but nothing has given it a value")
 
 
 def _check_written(numbers: Any, tensors: list[Any], constants: Constants) -> None:

@@ -108,6 +108,7 @@ LIES: dict[str, tuple[Change, str]] = {
     "operator of a missing output": (operator(0, outputs=ints(-1)), "operator 0: tensor -1"),
     "operator of a missing scratch": (operator(0, intermediates=ints(11)), "operator 0: tensor 11"),
     "operator that writes to a constant": (operator(0, outputs=ints(1)), "operator 0: tensor 1 is written to"),
+    "operator that reads what nothing gave": (operator(0, inputs=ints(10, 1, 2)), "operator 0: tensor 10 is read, but"),
     "DENSIFY of a dense weight": (operator(1, inputs=ints(1)), "operator 1: DENSIFY must make a nested weight"),
     "DENSIFY to a smaller weight": (tensor(5, shape=ints(3, 2, 2, 8)), "operator 1: DENSIFY must make"),
     "DENSIFY of nothing": (operator(1, inputs=ints(-1)), "operator 1: DENSIFY takes one tensor"),
