@@ -89,7 +89,13 @@ def _new_manifest(checkpoint: Checkpoint, request: Request, images: CheckImages)
             std=list(spec.std),
         ),
         widths=[
-            Width(index=width, name=f"{spec.name}-{width:02d}", macs=spec.macs(width), params=spec.params(width))
+            Width(
+                index=width,
+                name=f"{spec.name}-{width:02d}",
+                channels=_channels(spec, width),
+                macs=spec.macs(width),
+                params=spec.params(width),
+            )
             for width in range(spec.n_widths)
         ],
         gate=Gate(kind="trunk", choices=list(spec.gate.choices)) if spec.gate else None,
@@ -101,6 +107,11 @@ def _new_manifest(checkpoint: Checkpoint, request: Request, images: CheckImages)
             "frontend": f"{request.frontend} {version(request.frontend)}",
         },
     )
+
+
+def _channels(spec: SupernetSpec, width: int) -> list[int]:
+    """Return the output channels of the stem and of every block."""
+    return [layer.out_channels[width] for layer in (spec.stem_layer, *(block.pointwise for block in spec.blocks))]
 
 
 def _write(out: Path, manifest: Manifest, new: Sequence[NewArtifact]) -> None:

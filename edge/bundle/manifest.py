@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 FORMAT = "dsnet-bundle/1"
 MAX_WIDTHS, MAX_CLASSES, MAX_INPUT_SIZE, MAX_ELEMENTS = 256, 100_000, 2048, 1 << 28
+MAX_CHANNELS, MAX_LAYERS = 16384, 1024
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -119,6 +120,8 @@ class Width(Record):
 
     index: Annotated[int, Field(ge=0, lt=MAX_WIDTHS)]
     name: str
+    channels: list[Annotated[int, Field(ge=1, le=MAX_CHANNELS)]] = Field(min_length=1, max_length=MAX_LAYERS)
+    """Output channels of the stem and of every block, in the order they run."""
     macs: Annotated[int, Field(ge=1)]
     """Multiply-accumulates for one image, gate included."""
     params: Annotated[int, Field(ge=1)]

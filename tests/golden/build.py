@@ -56,7 +56,10 @@ def manifest(data: bytes, roots: dict[str, int]) -> Manifest:
             name="golden", spec={"family": "golden"}, classes=["circle", "square", "triangle"], input_size=8,
             mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25],
         ),
-        widths=[Width(index=0, name="8", macs=1952, params=629), Width(index=1, name="16", macs=2304, params=797)],
+        widths=[
+            Width(index=0, name="8", channels=[8, 8], macs=1952, params=629),
+            Width(index=1, name="16", channels=[8, 16], macs=2304, params=797),
+        ],
         gate=Gate(kind="trunk", choices=[0, 1]),
         artifacts=[artifact],
         provenance={"command": "tests.golden.build"},
