@@ -233,27 +233,33 @@ def _empty_run(artifact: Artifact) -> Run:
 
 
 def compare_loading(converted: Converted) -> list[dict[str, Any]]:
-    """Load prefix and widest tail in fresh processes, four ways; medians of LOADS runs each, in rotation."""
+    """Load the widest tail in fresh processes, four ways; medians of LOADS runs each, in rotation."""
     tail = f"tail_{converted.widths[-1]:02d}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "nested.tflite").write_bytes(converted.root(tail))
-        (folder / "all.tflite").write_bytes(converted.data)
-        start = time.perf_counter()
-        (folder / "plain.tflite").write_bytes(hydrate_program(converted.data, tail))
-        hydrate_ms = (time.perf_counter() - start) * 1e3
-        samples: dict[str, list[dict[str, float]]] = {"plain": [], "nested": [], "all": []}
+        files = {
+            "plain": hydrate_program(converted.data, tail),
+            "root": converted.root(tail),
+            "nested": converted.data,
+        }
+        for label, data in files.items():
+            (folder / f"{label}.tflite").write_bytes(data)
+        ways = {
+            "plain static": ["plain"],
+            "nested, one root": ["root"],
+            "hydrated, then plain": ["nested", "--hydrate"],
+            "nested, every width (main root)": ["nested"],
+        }
+        samples: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
         for _ in range(LOADS):
-            for kind, found in samples.items():
-                command = [sys.executable, "-m", "benchmarks.litert_load", str(folder / f"{kind}.tflite"), tail]
-                found.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    names = {"plain": "plain static", "nested": "nested, one root", "all": "nested, every width (main root)"}
-    rows: list[dict[str, Any]] = [
-        {"way": names[kind], **{key: median(s[key] for s in found) for key in found[0]}}
-        for kind, found in samples.items()
+            for way, (label, *flags) in ways.items():
+                command = [sys.executable, "-m", "benchmarks.litert_load", str(folder / f"{label}.tflite"), tail]
+                done = subprocess.run([*command, *flags], check=True, capture_output=True, text=True)
+                samples[way].append(json.loads(done.stdout))
+    return [
+        {"way": way, **{key: median(sample[key] for sample in found) for key in found[0]}}
+        for way, found in samples.items()
     ]
-    hydrated = {**rows[0], "way": "hydrated, then plain", "load_ms": rows[0]["load_ms"] + hydrate_ms}
-    return [rows[0], rows[1], hydrated, rows[2]]
 
 
 def checkpoint_of(spec: SupernetSpec) -> Checkpoint:
