@@ -1,8 +1,9 @@
 """Sets of images on disk: a file, a folder (class sub-folders are labels), or a parquet file in Hugging Face layout."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,16 +13,24 @@ from edge.runtime.images import MAX_FILE_BYTES, ImageError
 
 PARQUET_ROWS_PER_READ = 64
 LABELLED = "name a folder with one sub-folder per class, or a .parquet file with columns image and label"
+SPLITS = {"train", "calibration", "val", "validation", "test"}
+"""Names that folders of a data set's parts go by."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image as it lies on disk, undecoded."""
+    """One image as it lies on disk, undecoded and not yet read."""
 
     name: str
-    data: bytes = field(repr=False)
     label: int | None
     """Index into the bundle's classes, where the set has labels."""
+    read: Callable[[], bytes] = field(repr=False, compare=False)
+    """Returns the file's bytes; raises ImageError."""
+
+    @cached_property
+    def data(self) -> bytes:
+        """Return the file's bytes, read once; raises ImageError for a file that cannot be read or is too large."""
+        return self.read()
 
 
 class ImageSet(Protocol):
@@ -35,13 +44,17 @@ class ImageSet(Protocol):
         """Return the number of images."""
 
     def __iter__(self) -> Iterator[Sample]:
-        """Yield the images in order; raises ImageError for a file too large to be an image."""
+        """Yield the images in order; what is wrong with one shows when its `data` is asked for."""
 
 
-def open_images(path: Path) -> ImageSet:
-    """Return the images at `path` (one file, or a folder and all below it), without labels; raises ImageError."""
+def open_images(path: Path, limit: int | None = None) -> ImageSet:
+    """Return the images at `path` (one file, or a folder and all below it), without labels; raises ImageError.
+
+    `limit` keeps that many images, spread evenly over the folder. Hidden files and folders are left out.
+    """
     if path.is_dir():
-        return ImageFiles(path.name, path, tuple(_image_files(path)), None)
+        files = _image_files(path)
+        return ImageFiles(path.name, path, tuple(files[number] for number in _spread(len(files), limit)), None)
     if not path.exists():
         raise ImageError(f"{path} does not exist; name an image file or a folder of images")
     return ImageFiles(path.name, path.parent, (path,), None)
@@ -63,17 +76,20 @@ def open_labelled(path: Path, classes: Sequence[str], limit: int | None = None) 
 def match_classes(found: Sequence[str], classes: Sequence[str]) -> list[int]:
     """Return, for each class name of a data set, its index in the bundle's `classes`.
 
-    By name where the bundle knows them all. A set of exactly as many classes of which the bundle knows none is taken to
-    be in the bundle's order (class names are often written two ways). Anything else raises ImageError.
+    By name where the bundle knows them all. A bundle whose classes are mere numerals (0…n−1) has no names to match: a
+    set of exactly as many classes is taken to be in its order. Anything else raises ImageError.
     """
     index = {name: number for number, name in enumerate(classes)}
     unknown = [name for name in found if name not in index]
     if not unknown:
         return [index[name] for name in found]
-    if len(unknown) == len(found) == len(classes):
+    if len(unknown) == len(found) == len(classes) and list(classes) == [str(number) for number in range(len(classes))]:
         return list(range(len(classes)))
     listed = ", ".join(classes[:8]) + (", …" if len(classes) > 8 else "")
-    raise ImageError(f"class {unknown[0]!r} is not one of the bundle's {len(classes)} classes: {listed}")
+    raise ImageError(
+        f"class {unknown[0]!r} is not one of the bundle's {len(classes)} classes: {listed}; "
+        "name the set's classes as the bundle does"
+    )
 
 
 @dataclass(frozen=True)
@@ -95,15 +111,26 @@ class ImageFiles:
     def __iter__(self) -> Iterator[Sample]:
         for number, path in enumerate(self.paths):
             name = path.relative_to(self.root).as_posix()
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise ImageError(f"{name} has {path.stat().st_size} bytes; the limit is {MAX_FILE_BYTES}")
-            yield Sample(name, path.read_bytes(), self.labels[number] if self.labels else None)
+            yield Sample(name, self.labels[number] if self.labels else None, partial(_read, path, name))
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ImageError(f"{name} has {size} bytes; the limit is {MAX_FILE_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{name} cannot be read: {error.strerror}") from None
 
 
 def _labelled_folder(path: Path, classes: Sequence[str], limit: int | None) -> ImageFiles:
-    folders = sorted((folder for folder in path.iterdir() if folder.is_dir()), key=lambda folder: folder.name)
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     if not folders:
         raise ImageError(f"{path} has no class sub-folders; {LABELLED}")
+    splits = [str(folder) for folder in folders if folder.name in SPLITS - set(classes)]
+    if splits:
+        raise ImageError(f"{path} holds parts of a data set, not classes; give one of them: {', '.join(splits)}")
     indices = match_classes([folder.name for folder in folders], classes)
     labelled = [(file, label) for folder, label in zip(folders, indices, strict=True) for file in _image_files(folder)]
     kept = [labelled[number] for number in _spread(len(labelled), limit)]
@@ -112,7 +139,8 @@ def _labelled_folder(path: Path, classes: Sequence[str], limit: int | None) -> I
 
 def _image_files(folder: Path) -> list[Path]:
     readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in readable and file.is_file())
+    found = (file for file in folder.rglob("*") if file.suffix.lower() in readable and file.is_file())
+    return sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts))
 
 
 def _spread(count: int, limit: int | None) -> list[int]:
@@ -162,11 +190,17 @@ class ParquetImages:
 
     def _sample(self, row: int, image: Any, label: Any) -> Sample:
         name = f"row {row}"
-        if not isinstance(image, dict) or not isinstance(image.get("bytes"), bytes):
-            raise ImageError(f"{name} of {self.name} holds no image bytes; embed the images in the parquet file")
         if not isinstance(label, int) or not 0 <= label < len(self._indices):
             raise ImageError(f"{name} of {self.name} has label {label}; valid: 0…{len(self._indices) - 1}")
-        return Sample(image.get("path") or name, image["bytes"], self._indices[label])
+        path = image.get("path") if isinstance(image, dict) else None
+        return Sample(path or name, self._indices[label], partial(_embedded, image, f"{name} of {self.name}"))
+
+
+def _embedded(image: Any, name: str) -> bytes:
+    if not isinstance(image, dict) or not isinstance(image.get("bytes"), bytes):
+        raise ImageError(f"{name} holds no image bytes; embed the images in the parquet file")
+    data: bytes = image["bytes"]
+    return data
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from edge.runtime import ImageError, Preprocessing, open_images, open_labelled
+from edge.runtime.images import MAX_FILE_BYTES
 
 CLASSES = ["cat", "dog", "owl"]
 
@@ -51,15 +52,54 @@ def test_class_folders_are_labels_by_name(tmp_path: Path) -> None:
     assert [(sample.name, sample.label) for sample in images] == [("cat/1.png", 0), ("cat/2.png", 0), ("owl/1.png", 2)]
 
 
-def test_class_folders_with_names_of_their_own_are_taken_in_order(tmp_path: Path) -> None:
-    images = open_labelled(folder(tmp_path, "n3/1.png", "n1/1.png", "n2/1.png"), CLASSES)
+def test_a_bundle_without_class_names_takes_the_folders_in_order(tmp_path: Path) -> None:
+    images = open_labelled(folder(tmp_path, "n3/1.png", "n1/1.png", "n2/1.png"), ["0", "1", "2"])
     assert [(sample.name, sample.label) for sample in images] == [("n1/1.png", 0), ("n2/1.png", 1), ("n3/1.png", 2)]
 
 
-@pytest.mark.parametrize("names", [("cat/1.png", "cow/1.png", "pig/1.png"), ("n1/1.png", "n2/1.png")])
-def test_class_folders_that_match_only_partly_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [("cat/1.png", "cow/1.png", "pig/1.png"), ("n1/1.png", "n2/1.png"), ("n1/1.png", "n2/1.png", "n3/1.png")],
+)
+def test_class_folders_that_the_bundle_does_not_know_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
     with pytest.raises(ImageError, match="is not one of the bundle's 3 classes: cat, dog, owl"):
         open_labelled(folder(tmp_path, *names), CLASSES)
+
+
+@pytest.mark.parametrize("classes", [CLASSES, ["0", "1", "2"]])
+def test_the_parts_of_a_data_set_are_no_classes(tmp_path: Path, classes: list[str]) -> None:
+    folder(tmp_path / "digits", "train/cat/1.png", "calibration/cat/1.png", "test/cat/1.png")
+    with pytest.raises(ImageError, match=r"holds parts of a data set, not classes; give one of them: .*/digits/test"):
+        open_labelled(tmp_path / "digits", classes)
+
+
+def test_a_class_may_be_called_like_a_part_of_a_data_set(tmp_path: Path) -> None:
+    images = open_labelled(folder(tmp_path, "train/1.png", "boat/1.png"), ["boat", "train"])
+    assert [sample.label for sample in images] == [0, 1]
+
+
+def test_hidden_folders_and_files_are_neither_classes_nor_images(tmp_path: Path) -> None:
+    folder(tmp_path, "cat/1.png", ".thumbs/1.png", "cat/.thumbs/1.png", "cat/._1.png")
+    assert [sample.name for sample in open_labelled(tmp_path, CLASSES)] == ["cat/1.png"]
+    assert [sample.name for sample in open_images(tmp_path)] == ["cat/1.png"]
+
+
+def test_a_file_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
+    folder(tmp_path, "huge.png", "ok.png", "vanished.png")
+    with (tmp_path / "huge.png").open("r+b") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    huge, ok, vanished = open_images(tmp_path)
+    (tmp_path / "vanished.png").unlink()
+    assert ok.data == png(1)
+    with pytest.raises(ImageError, match=f"huge.png has {MAX_FILE_BYTES + 1} bytes; the limit is {MAX_FILE_BYTES}"):
+        _ = huge.data
+    with pytest.raises(ImageError, match=r"vanished\.png cannot be read: No such file"):
+        _ = vanished.data
+
+
+def test_a_limit_is_spread_evenly_over_unlabelled_images(tmp_path: Path) -> None:
+    images = open_images(folder(tmp_path, *(f"{number}.png" for number in range(6))), 3)
+    assert [sample.name for sample in images] == ["0.png", "2.png", "4.png"]
 
 
 def test_a_limit_is_spread_evenly_over_the_classes(tmp_path: Path) -> None:
@@ -97,7 +137,7 @@ def test_a_parquet_limit_is_spread_over_all_rows(tmp_path: Path) -> None:
 )
 def test_a_bad_parquet_row_is_refused(tmp_path: Path, labels: list[int], rows: list[object], message: str) -> None:
     with pytest.raises(ImageError, match=message):
-        list(open_labelled(parquet(tmp_path / "v.parquet", labels, rows=rows), CLASSES))
+        _ = [sample.data for sample in open_labelled(parquet(tmp_path / "v.parquet", labels, rows=rows), CLASSES)]
 
 
 def test_what_is_no_parquet_file_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from edge.bundle.writer import write_manifest
 from edge.cli import main
 from edge.runtime import load_predictions
+from edge.runtime.images import MAX_FILE_BYTES
 from tests.runtime import golden
 from tests.runtime.pictures import write_pictures
 
@@ -54,6 +55,19 @@ def test_run_reports_unreadable_images_and_goes_on(tmp_path: Path, capsys: pytes
     found = run_json(capsys, "run", BUNDLE, folder, "--width", 0)
     assert len(found["images"]) == 5
     assert found["skipped"] == ["square/0.png is not an image that Pillow can read"]
+
+
+def test_one_file_too_large_is_left_out_like_any_unreadable_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = write_pictures(tmp_path / "set"), tmp_path / "p.npz"
+    with (folder / "square" / "0.png").open("r+b") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    ran = run_json(capsys, "run", BUNDLE, folder, "--width", 0)
+    predicted = run_json(capsys, "predict", BUNDLE, "--data", folder, "--out", out, "--skip-bad")
+    assert (len(ran["images"]), predicted["images"]) == (5, 5)
+    assert ran["skipped"] == predicted["skipped"]
+    assert "square/0.png has 268435457 bytes" in ran["skipped"][0]
 
 
 def test_run_fails_when_no_image_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
