@@ -11,7 +11,7 @@ p95   The latency of an image is a mixture: with share_k it is drawn from width 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Context
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import Literal
 
 import numpy as np
@@ -37,7 +37,7 @@ class Budget:
     @property
     def name(self) -> str:
         """Return the operating point's default name, such as mean-3ms."""
-        return f"{self.statistic}-{self.ms:g}ms"
+        return f"{self.statistic}-{Decimal(repr(self.ms)).normalize():f}ms"
 
 
 def parse_budget(text: str, statistic: Statistic = "mean") -> Budget:

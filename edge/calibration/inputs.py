@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from common import sha256_file
-from edge.bundle.manifest import Artifact
 from edge.bundle.reader import Bundle
 from edge.calibration.budget import Samples
 from edge.errors import CalibrationError
@@ -66,16 +65,27 @@ def load_inputs(bundle: Bundle, latency: Path, predictions: Path, selection: Sel
             f"{artifact.precision}; leave out --runtime and --precision, or run dsnet predict "
             f"--runtime {artifact.runtime} --precision {artifact.precision}"
         )
-    _check_same_artifact(predictions, metadata.artifact_sha256, artifact, "predict")
+    if metadata.artifact_sha256 != artifact.sha256:
+        raise _of_another_bundle(str(predictions), metadata.artifact_sha256, artifact.sha256, "predict")
     table = load_latency(latency)
-    run = find_run(table, Selection(artifact.runtime, artifact.precision, wanted.device, wanted.threads), str(latency))
-    _check_same_artifact(latency, run.artifact_sha256, artifact, "profile")
+    fitting = Selection(artifact.runtime, artifact.precision, wanted.device, wanted.threads)
+    run = find_run(table, fitting, str(latency), artifact.sha256)
     return Inputs(run, found, sha256_file(latency), sha256_file(predictions))
 
 
-def find_run(table: LatencyTable, selection: Selection, origin: str = "latency table") -> Run:
-    """Return the one complete run that fits; raises CalibrationError that lists the runs there are."""
+def find_run(
+    table: LatencyTable, selection: Selection, origin: str = "latency table", artifact_sha256: str | None = None
+) -> Run:
+    """Return the one complete run that fits; raises CalibrationError that lists the runs there are.
+
+    With `artifact_sha256`, runs of other artifacts in the same table (of bundles converted before) do not count.
+    """
     fitting = [run for run in table.runs if selection.fits(run)]
+    if fitting and artifact_sha256 is not None:
+        strangers = fitting
+        fitting = [run for run in fitting if run.artifact_sha256 == artifact_sha256]
+        if not fitting:
+            raise _of_another_bundle(origin, strangers[0].artifact_sha256, artifact_sha256, "profile")
     if len(fitting) != 1:
         there = "; ".join(
             str(Selection(run.runtime, run.precision, run.device, run.threads)) for run in fitting or table.runs
@@ -116,9 +126,7 @@ def end_to_end_samples(run: Run, widths: Sequence[int]) -> list[Samples]:
     return pooled
 
 
-def _check_same_artifact(path: Path, found: str, artifact: Artifact, command: str) -> None:
-    if found != artifact.sha256:
-        raise CalibrationError(
-            f"{path}: of another bundle (artifact {found[:12]}…, this bundle's {artifact.runtime} {artifact.precision} "
-            f"is {artifact.sha256[:12]}…); run dsnet {command} again"
-        )
+def _of_another_bundle(origin: str, found: str, expected: str, command: str) -> CalibrationError:
+    return CalibrationError(
+        f"{origin}: of another bundle (artifact {found[:12]}…, expected {expected[:12]}…); run dsnet {command} again"
+    )

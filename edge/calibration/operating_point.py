@@ -73,13 +73,13 @@ def evaluate_point(point: OperatingPoint, predictions: Predictions, latency: Lat
 
     Raises CalibrationError when the predictions or the latencies are of another artifact, or lack one of its widths.
     """
-    run = find_run(latency, Selection(point.runtime, point.precision, point.device, point.threads))
-    for what, found in (("predictions", predictions.metadata.artifact_sha256), ("latencies", run.artifact_sha256)):
-        if found != point.artifact_sha256:
-            raise CalibrationError(
-                f"operating point {point.name} is of artifact {point.artifact_sha256[:12]}…, "
-                f"but the {what} are of {found[:12]}…; make both from one bundle"
-            )
+    selection = Selection(point.runtime, point.precision, point.device, point.threads)
+    run = find_run(latency, selection, artifact_sha256=point.artifact_sha256)
+    if predictions.metadata.artifact_sha256 != point.artifact_sha256:
+        raise CalibrationError(
+            f"operating point {point.name} is of artifact {point.artifact_sha256[:12]}…, but the predictions are of "
+            f"{predictions.metadata.artifact_sha256[:12]}…; make both from one bundle"
+        )
     absent = sorted(set(point.widths) - set(predictions.metadata.widths))
     if absent:
         raise CalibrationError(f"operating point {point.name} uses widths {absent}, which the predictions do not hold")
@@ -106,7 +106,7 @@ def calibration_warnings(inputs: Inputs, statistic: Statistic) -> list[QualityWa
     if images < FEW_IMAGES:
         warnings.append(
             QualityWarning(
-                code="few-images",
+                code="few_images",
                 message=f"{images} calibration images: the accuracy on other images may differ by several points",
                 remedy=f"run dsnet predict on at least {FEW_IMAGES} images",
             )
@@ -114,7 +114,7 @@ def calibration_warnings(inputs: Inputs, statistic: Statistic) -> list[QualityWa
     if distinct < FEW_SCORES:
         warnings.append(
             QualityWarning(
-                code="few-scores",
+                code="few_scores",
                 message=f"the gate gives {distinct} different scores to {images} images, so few can be routed apart",
                 remedy="train the gate again, or use a precision that keeps its logits apart",
             )
@@ -122,7 +122,7 @@ def calibration_warnings(inputs: Inputs, statistic: Statistic) -> list[QualityWa
     if statistic == "p95" and samples < FEW_SAMPLES:
         warnings.append(
             QualityWarning(
-                code="few-samples",
+                code="few_samples",
                 message=f"a 95th percentile from {samples} samples of a width",
                 remedy=f"run dsnet profile with at least {FEW_SAMPLES} runs",
             )

@@ -30,6 +30,11 @@ def test_the_default_name_says_statistic_and_budget() -> None:
     assert [parse_budget("2.50ms", "p95").name, parse_budget("3").name] == ["p95-2.5ms", "mean-3ms"]
 
 
+@pytest.mark.parametrize("ms", ["1000000", "2.5000001", "2.5000002", "0.000000001", "123456.789"])
+def test_the_default_name_holds_every_digit_that_was_typed(ms: str) -> None:
+    assert parse_budget(f"{ms}ms").name == f"mean-{ms}ms"
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 60))
 def test_the_tail_shares_are_within_the_limit_exactly_when_the_percentile_is_within_the_budget(

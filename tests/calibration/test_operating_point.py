@@ -130,6 +130,14 @@ def test_two_runs_that_fit_need_a_choice(case: Case) -> None:
     assert load_inputs(case.bundle, case.latency, case.predictions, Selection(threads=4)).run.threads == 4
 
 
+def test_a_run_of_a_bundle_converted_before_does_not_stand_in_the_way(case: Case) -> None:
+    write_runs(case, {"artifact_sha256": OTHER_SHA256}, {})
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    assert inputs.run.artifact_sha256 == case.bundle.artifact().sha256
+    point = operating_point(inputs, parse_budget("2ms"))
+    assert evaluate_point(point, inputs.predictions, load_latency(case.latency)).images == 400
+
+
 def test_an_incomplete_run_is_refused(case: Case) -> None:
     write_runs(case, {"complete": False})
     assert "the run of litert int8 is not complete; run dsnet profile again to resume it" in refusal(case)
@@ -162,7 +170,7 @@ def test_few_images_few_scores_and_few_samples_are_warned_about(case: Case) -> N
     save_predictions(case.predictions, few)
     inputs = load_inputs(case.bundle, case.latency, case.predictions)
     codes = [warning.code for warning in calibration_warnings(inputs, "p95")]
-    assert codes == ["few-images", "few-scores", "few-samples"]
+    assert codes == ["few_images", "few_scores", "few_samples"]
 
 
 def test_a_good_calibration_set_is_not_warned_about(case: Case) -> None:
