@@ -24,7 +24,6 @@ PUBLIC = {
         "Bundle",
         "Manifest",
         "OperatingPoint",
-        "add_artifact",
         "add_operating_points",
         "open_bundle",
         "pack",

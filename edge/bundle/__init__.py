@@ -2,14 +2,13 @@
 
 from edge.bundle.manifest import Artifact, Manifest, OperatingPoint
 from edge.bundle.reader import Bundle, open_bundle
-from edge.bundle.writer import add_artifact, add_operating_points, pack, write_manifest
+from edge.bundle.writer import add_operating_points, pack, write_manifest
 
 __all__ = [
     "Artifact",
     "Bundle",
     "Manifest",
     "OperatingPoint",
-    "add_artifact",
     "add_operating_points",
     "open_bundle",
     "pack",

@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from common import atomic_write
-from edge.errors import BundleError
+from edge.errors import BundleError, NotABundleError
 
 MAX_FILES = 256
 MAX_TOTAL_BYTES = 2 << 30
@@ -86,7 +86,7 @@ def _check_directory_size(archive: Path) -> None:
         tail = file.read()
     end = tail.rfind(b"PK\5\6")
     if end < 0 or len(tail) - end < 22:
-        raise BundleError(f"{archive}: not a .zip, or its end is missing")
+        raise NotABundleError(f"{archive}: not a .zip, or its end is missing")
     directory_bytes = struct.unpack_from("<I", tail, end + 12)[0]
     if directory_bytes > MAX_DIRECTORY_BYTES or tail[max(0, end - 20) : end].startswith(b"PK\6\7"):
         raise BundleError(f"{archive}: too many files; a bundle's .zip has at most {MAX_FILES}")

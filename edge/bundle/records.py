@@ -20,13 +20,17 @@ SHOWN_PROBLEMS = 5
 R = TypeVar("R", bound=BaseModel)
 
 
-def read_record(path: Path, model: type[R], format_name: str, max_bytes: int = MAX_JSON_BYTES) -> R:
+def read_record(
+    path: Path, model: type[R], format_name: str, max_bytes: int = MAX_JSON_BYTES, origin: str | None = None
+) -> R:
     """Return the record of type `model` in the JSON file at `path`.
 
     `format_name` is the newest format this reader knows ("dsnet-bundle/1"): a higher major version is refused by name.
+    `origin` is what error messages call the file; default: its path.
     Raises BundleError for a file that is missing, over `max_bytes`, not strict JSON, or not such a record.
     """
-    return parse_record(read_bounded(path, max_bytes), model, format_name, str(path))
+    origin = origin or str(path)
+    return parse_record(_read_bounded(path, max_bytes, origin), model, format_name, origin)
 
 
 def parse_record(data: bytes, model: type[R], format_name: str, origin: str) -> R:
@@ -64,14 +68,16 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
-def read_bounded(path: Path, max_bytes: int) -> bytes:
+def _read_bounded(path: Path, max_bytes: int, origin: str) -> bytes:
     """Return the content of a file of at most `max_bytes`; raises BundleError."""
+    if path.is_dir():
+        raise BundleError(f"{origin}: a folder; give the path of a file")
     if not path.is_file():
-        raise BundleError(f"{path}: no such file")
+        raise BundleError(f"{origin}: no such file")
     with path.open("rb") as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise BundleError(f"{path}: larger than the limit of {max_bytes} bytes")
+        raise BundleError(f"{origin}: larger than the limit of {max_bytes} bytes")
     return data
 
 

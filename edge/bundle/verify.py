@@ -9,7 +9,7 @@ from typing import Literal
 from edge.bundle.litert.check import check_programs as check_litert_programs
 from edge.bundle.manifest import Artifact, WeightsFile
 from edge.bundle.reader import Bundle, open_bundle
-from edge.errors import BundleError, EdgeError, RuntimeUnavailableError
+from edge.errors import BundleError, EdgeError, NotABundleError, RuntimeUnavailableError
 
 Outcome = Literal["pass", "fail", "skip"]
 Claims = Iterator[tuple[str, Callable[[], str]]]
@@ -29,11 +29,11 @@ class Check:
 
 
 def verify(path: Path) -> Iterator[Check]:
-    """Yield one check per claim of the bundle in folder or .zip `path`; a missing bundle is a BundleError."""
-    if not path.exists():
-        raise BundleError(f"{path}: no such bundle; give a folder with a manifest.json, or a .zip of one")
+    """Yield one check per claim of the bundle in folder or .zip `path`; what is no bundle raises NotABundleError."""
     try:
         bundle = open_bundle(path)
+    except NotABundleError:
+        raise
     except BundleError as error:
         yield Check("manifest", "fail", str(error))
         return

@@ -16,7 +16,7 @@ from edge.errors import BundleError
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
     """Check `manifest` and write it to folder `root`; raises BundleError for a manifest that readers would refuse."""
-    _check_changeable(root)
+    check_changeable(root)
     problems = manifest_problems(manifest)
     if problems:
         raise BundleError(f"{root}: not a manifest to write: {join_problems(problems)}")
@@ -29,23 +29,11 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
 
 def add_operating_points(root: Path, points: Sequence[OperatingPoint]) -> None:
     """Add `points` to the bundle in folder `root`; points of the same name are replaced."""
-    _check_changeable(root)
+    check_changeable(root)
     manifest = read_manifest(root)
     names = {point.name for point in points}
     kept = [point for point in manifest.operating_points if point.name not in names]
     write_manifest(root, manifest.model_copy(update={"operating_points": [*kept, *points]}))
-
-
-def add_artifact(root: Path, artifact: Artifact) -> None:
-    """Add `artifact` to the bundle in folder `root`; the one of the same runtime and precision is replaced.
-
-    Operating points of a replaced artifact stay in the manifest; `run` refuses them until they are calibrated again.
-    """
-    _check_changeable(root)
-    manifest = read_manifest(root)
-    key = (artifact.runtime, artifact.precision)
-    kept = [item for item in manifest.artifacts if (item.runtime, item.precision) != key]
-    write_manifest(root, manifest.model_copy(update={"artifacts": [*kept, artifact]}))
 
 
 def pack(root: Path, archive: Path) -> None:
@@ -60,7 +48,7 @@ def pack(root: Path, archive: Path) -> None:
     pack_files(bundle.root, archive, [MANIFEST_NAME, *(item.file for item in items)])
 
 
-def _check_changeable(root: Path) -> None:
-    """Refuse an archive and its temporary copy, where a change would be lost."""
+def check_changeable(root: Path) -> None:
+    """Raise BundleError for an archive and for its temporary copy, where a change would be lost."""
     if not root.is_dir() or is_unpacked(root):
         raise BundleError(f"{root}: only a bundle in a folder can be changed; unpack the .zip first")

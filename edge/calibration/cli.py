@@ -41,7 +41,7 @@ def calibrate(
     """
     from common.console import print_json
     from edge.bundle.reader import open_bundle
-    from edge.bundle.writer import add_operating_points
+    from edge.bundle.writer import add_operating_points, check_changeable
     from edge.calibration.budget import parse_budget
     from edge.calibration.inputs import Selection, load_inputs
     from edge.calibration.operating_point import calibration_warnings, operating_point
@@ -49,6 +49,7 @@ def calibrate(
     budgets = [parse_budget(text, statistic) for text in budget]
     names = _names(name, budgets)
     opened = open_bundle(bundle)
+    check_changeable(bundle)
     inputs = load_inputs(opened, latency, predictions, Selection(runtime, precision, device, threads))
     points = [operating_point(inputs, limit, label) for limit, label in zip(budgets, names, strict=True)]
     warnings = calibration_warnings(inputs, statistic)

@@ -54,7 +54,7 @@ def load_inputs(bundle: Bundle, latency: Path, predictions: Path, selection: Sel
     which file does not fit and what to run again.
     """
     if bundle.manifest.gate is None:
-        raise CalibrationError(f"{bundle.root}: the bundle has no gate, so there is nothing to calibrate")
+        raise CalibrationError(f"{bundle.place}: the bundle has no gate, so there is nothing to calibrate")
     wanted = selection or Selection()
     found = load_predictions(predictions)
     metadata = found.metadata

@@ -68,6 +68,8 @@ class LatencyTable(Record):
 
 def load_latency(path: Path) -> LatencyTable:
     """Read a latency table; raises MeasurementError, in one line, for anything but strict JSON of this schema."""
+    if not path.exists():
+        raise MeasurementError(f"{path}: no such file; dsnet profile writes it")
     try:
         table = read_record(path, LatencyTable, FORMAT, MAX_BYTES)
     except BundleError as error:

@@ -80,6 +80,8 @@ def load_predictions(path: Path) -> Predictions:
 
     Types, shapes and sizes are compared with the headers before any array is allocated, and nothing is unpickled.
     """
+    if path.is_dir():
+        raise CalibrationError(f"{path}: a folder; give the .npz file that dsnet predict wrote")
     if not path.is_file():
         raise CalibrationError(f"{path}: no such file; dsnet predict writes it")
     try:

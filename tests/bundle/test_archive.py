@@ -53,6 +53,25 @@ def test_an_archive_cannot_be_changed_in_place(archive: Path) -> None:
         add_operating_points(archive, [point])
 
 
+def test_errors_name_the_archive_and_not_its_temporary_copy(golden: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(Path(shutil.make_archive(str(tmp_path / "made"), "zip", golden, "bundle")))
+    (bundle.root / "litert" / "model.tflite").write_bytes(b"TFL3")
+    with pytest.raises(BundleError) as damaged:
+        bundle.verified_path(bundle.artifact())
+    with pytest.raises(BundleError) as absent:
+        bundle.operating_point("absent")
+    assert str(damaged.value).startswith(f"{tmp_path / 'made.zip'}/litert/model.tflite: 4 bytes")
+    assert str(absent.value).startswith(f"{tmp_path / 'made.zip'}: no operating point")
+
+
+def test_a_manifest_in_an_archive_is_refused_under_the_archives_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as made:
+        made.writestr("manifest.json", "{")
+    with pytest.raises(BundleError) as refused:
+        open_bundle(tmp_path / "bad.zip")
+    assert str(refused.value).startswith(f"{tmp_path / 'bad.zip'}/manifest.json: not JSON")
+
+
 def test_an_encrypted_archive_is_refused(archive: Path) -> None:
     data = bytearray(archive.read_bytes())
     for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):

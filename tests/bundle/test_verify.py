@@ -45,6 +45,14 @@ def test_a_missing_bundle_is_an_error_and_not_a_failed_check(tmp_path: Path) -> 
         list(verify(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize("name", ["empty", "photo.png"])
+def test_what_is_no_bundle_at_all_is_an_error_and_not_a_failed_check(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG")
+    with pytest.raises(BundleError, match=f"{name}: no"):
+        list(verify(tmp_path / name))
+
+
 def test_a_refused_manifest_is_the_one_failed_check(golden: Path) -> None:
     found = failures(golden.parent / "malformed" / "bundles" / "zero_std")
     assert [check.claim for check in found] == ["manifest"]

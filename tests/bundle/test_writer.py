@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge import BundleError
-from edge.bundle import OperatingPoint, add_artifact, add_operating_points, open_bundle, write_manifest
+from edge.bundle import OperatingPoint, add_operating_points, open_bundle, write_manifest
 from edge.bundle.manifest import Gate
 
 
@@ -52,15 +52,6 @@ def test_fields_of_newer_writers_survive_a_change(bundle_folder: Path) -> None:
     add_operating_points(bundle_folder, [])
     after = json.loads((bundle_folder / "manifest.json").read_text())
     assert (after["signature"], after["model"]["licence"]) == ("future", "CC0")
-
-
-def test_an_artifact_of_the_same_runtime_and_precision_is_replaced(bundle_folder: Path) -> None:
-    artifact = open_bundle(bundle_folder).artifact()
-    add_artifact(bundle_folder, artifact.model_copy(update={"precision": "wi8"}))
-    add_artifact(bundle_folder, artifact.model_copy(update={"runtime_version": "ai-edge-litert 9.9.9"}))
-    manifest = open_bundle(bundle_folder).manifest
-    found = [(item.precision, item.runtime_version) for item in manifest.artifacts]
-    assert found == [("wi8", "ai-edge-litert 2.3.0"), ("int8", "ai-edge-litert 9.9.9")]
 
 
 def test_a_failed_write_leaves_the_old_manifest_and_no_other_file(

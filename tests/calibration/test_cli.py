@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from edge.bundle.writer import pack
 from edge.cli import main
 from tests.calibration.cases import Case
 
@@ -42,6 +43,24 @@ def test_programs_read_the_same_points_as_json(case: Case, capsys: pytest.Captur
     calibrate(case, "--budget", "2ms", "--json")
     (point,) = json.loads(capsys.readouterr().out)["operating_points"]
     assert point == case.bundle.operating_point("mean-2ms").model_dump(mode="json")
+
+
+def test_an_archive_is_refused_before_anything_else_is_read(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    pack(case.root, case.root.with_suffix(".zip"))
+    case.latency.unlink()
+    archived = Case(case.root.with_suffix(".zip"), case.latency, case.predictions)
+    assert calibrate(archived, "--budget", "2ms") == 2
+    assert "bundle.zip: only a bundle in a folder can be changed" in capsys.readouterr().err
+
+
+def test_missing_inputs_and_folders_are_told_apart(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    absent = Case(case.root, case.latency.with_name("absent"), case.predictions)
+    assert calibrate(absent, "--budget", "2ms") == 2
+    assert "absent: no such file; dsnet profile writes it" in capsys.readouterr().err
+    assert calibrate(Case(case.root, case.root, case.predictions), "--budget", "2ms") == 2
+    assert "bundle: a folder; give the path of a file" in capsys.readouterr().err
+    assert calibrate(Case(case.root, case.latency, case.root), "--budget", "2ms") == 2
+    assert "bundle: a folder; give the .npz file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
