@@ -14,7 +14,6 @@ from common.console import one_line
 
 USAGE, INTERRUPTED, INTERNAL = 2, 130, 1
 OURS = ("common", "train", "convert", "edge", "demo")
-OURS = ("common", "train", "convert", "edge", "demo")
 MARKUP = None
 """Plain help: rich's takes 0.2 s longer, which is more than all the rest of `dsnet --help`."""
 

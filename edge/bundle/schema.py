@@ -28,7 +28,7 @@ def schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of one of RECORDS; cross-checks between fields are left to readers."""
     record, format_name = RECORDS[name]
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": DIALECT,
         **record.model_json_schema(),
         "title": format_name,
     }

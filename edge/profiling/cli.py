@@ -42,6 +42,8 @@ def profile(
     from edge.profiling.measure import Settings, finished
     from edge.profiling.profile import profile_bundle
 
+    if min_runs > max_runs:
+        raise MeasurementError(f"--min-runs {min_runs} is above --max-runs {max_runs}; raise --max-runs")
     opened = open_bundle(bundle)
     settings = Settings(
         ci=_fraction(ci), min_runs=min_runs, max_runs=max_runs, seed=seed, budget_seconds=budget_seconds

@@ -28,7 +28,7 @@ class Summary:
 
     runs: int
     first_run_ms: float
-    """The very first run in its process: not part of any other figure."""
+    """The unit's first run, not part of any other figure. End to end, its programs have already run alone."""
     p50_ms: float
     p90_ms: float
     p99_ms: float

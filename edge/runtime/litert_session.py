@@ -2,12 +2,14 @@
 
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from mmap import ACCESS_READ, mmap
+from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
@@ -115,9 +117,10 @@ def _check_sound(copy: IO[bytes], what: str) -> None:
 
 
 def _open(interpreter_class: Any, path: str, program: Program, threads: int) -> Call:
-    interpreter = interpreter_class(model_path=path, num_threads=threads)
-    # tflite-runtime 2.14 applies XNNPACK only when tensors are allocated before a signature runner is asked for.
-    interpreter.allocate_tensors()
+    with _native_stderr_silenced():
+        interpreter = interpreter_class(model_path=path, num_threads=threads)
+        # tflite-runtime 2.14 applies XNNPACK only when tensors are allocated before a signature runner is asked for.
+        interpreter.allocate_tensors()
     signatures = interpreter.get_signature_list()
     if program.name not in signatures:
         raise BundleError(f"the file has no signature {program.name}, only {', '.join(signatures)}")
@@ -128,6 +131,19 @@ def _open(interpreter_class: Any, path: str, program: Program, threads: int) -> 
     if len(signatures) == 1:
         return _direct_call(interpreter, _indices(inputs), _indices(outputs))
     return partial(_runner_call, runner)
+
+
+@contextmanager
+def _native_stderr_silenced() -> Iterator[None]:
+    """Keep the runtime's own lines ("INFO: Created … XNNPACK delegate") off descriptor 2; errors are exceptions."""
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _direct_call(interpreter: Any, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Call:

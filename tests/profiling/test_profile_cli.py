@@ -46,19 +46,26 @@ def test_profile_prints_a_table_for_people(tmp_path: Path, capsys: pytest.Captur
     [
         (("--ci", "fast"), "--ci 'fast' is no fraction between 0 and 1; give a percentage such as 2%"),
         (("--ci", "200%"), "--ci '200%' is no fraction"),
+        (("--min-runs", "100", "--max-runs", "10"), "--min-runs 100 is above --max-runs 10; raise --max-runs"),
         (("--widths", "0;1"), "--widths '0;1' is no list of widths; give indices such as 0,3"),
         (("--widths", "0,9"), "no width 9 in this artifact; choose from 0, 1"),
         (("--precision", "wi8"), "no wi8 artifact; the bundle has: litert int8"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_writes_nothing(
-    options: tuple[str, str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, text, err = dsnet(capsys, "profile", golden.FOLDER, "--out", tmp_path / "l.json", *options)
     assert (status, text) == (2, "")
     assert message in err
     assert err.count("\n") == 1, err
     assert not (tmp_path / "l.json").exists()
+
+
+def test_a_folder_in_the_tables_place_is_called_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = dsnet(capsys, "profile", golden.FOLDER, "--out", tmp_path, *QUICK)
+    assert status == 2
+    assert f"{tmp_path}: a folder; give the path of a file" in err
 
 
 def test_a_latency_table_that_cannot_be_read_is_not_overwritten(

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,12 @@ def test_a_file_without_further_roots_answers_the_same() -> None:
     features = golden.answer(0, "features", np.zeros((1, 2, 2, 8), np.int8))
     found = LiteRtSession(golden.content(), whole, ["tail_01"]).run("tail_01", {"features": features})["logits"]
     assert np.abs(found - golden.answer(0, "tail_01", found)).max() == 0, found
+
+
+def test_opening_is_silent_and_stderr_works_afterwards(capfd: pytest.CaptureFixture[str]) -> None:
+    LiteRtSession(golden.content(), golden.artifact(), PROGRAMS)
+    os.write(2, b"still here")
+    assert capfd.readouterr().err == "still here"
 
 
 def test_outputs_are_copies() -> None:
