@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,9 @@ from common import atomic_write
 from convert.errors import ConvertError
 from convert.images import CheckImages
 from convert.litert.artifacts import NewArtifact, litert_artifacts
+from convert.litert.frontend import check_frontend
 from convert.litert.quantize import PRECISIONS, Precision
+from edge.bundle.checks import manifest_problems
 from edge.bundle.manifest import FORMAT, Gate, Manifest, Model, Width
 from edge.bundle.reader import MANIFEST_NAME, read_manifest
 from edge.bundle.writer import write_manifest
@@ -43,8 +44,9 @@ def build_bundle(
     fails; the bundle is then as it was before.
     """
     _check_request(checkpoint.spec, request, images)
-    manifest = _starting_manifest(checkpoint, request, images, out)
-    new = litert_artifacts(checkpoint, request.widths, request.precisions, request.frontend, images, step)
+    precisions = tuple(dict.fromkeys(request.precisions))
+    manifest = _starting_manifest(checkpoint, request, out)
+    new = litert_artifacts(checkpoint, request.widths, precisions, request.frontend, images, step)
     _write(out, manifest, new)
     return read_manifest(out)
 
@@ -57,13 +59,17 @@ def _check_request(spec: SupernetSpec, request: Request, images: CheckImages) ->
     if len(request.classes) != spec.classes:
         found = len(request.classes)
         raise ConvertError(f"{found} class names for a network of {spec.classes} classes; change --classes")
+    if len(set(request.classes)) != len(request.classes):
+        repeated = next(name for name in request.classes if request.classes.count(name) > 1)
+        raise ConvertError(f"class {repeated!r} is named twice; labels are matched by name, so change --classes")
+    check_frontend(request.frontend)
     if not images.images:
         raise ConvertError("conversion needs at least one image; name a folder of images with --data")
 
 
-def _starting_manifest(checkpoint: Checkpoint, request: Request, images: CheckImages, out: Path) -> Manifest:
+def _starting_manifest(checkpoint: Checkpoint, request: Request, out: Path) -> Manifest:
     """Return the manifest to add artifacts to: the one at `out` if it is of the same network, else a new one."""
-    fresh = _new_manifest(checkpoint, request, images)
+    fresh = _new_manifest(checkpoint, request)
     if not (out / MANIFEST_NAME).exists():
         return fresh
     there = read_manifest(out)
@@ -76,7 +82,7 @@ def _starting_manifest(checkpoint: Checkpoint, request: Request, images: CheckIm
     return fresh
 
 
-def _new_manifest(checkpoint: Checkpoint, request: Request, images: CheckImages) -> Manifest:
+def _new_manifest(checkpoint: Checkpoint, request: Request) -> Manifest:
     spec = checkpoint.spec
     return Manifest(
         format=FORMAT,
@@ -100,12 +106,7 @@ def _new_manifest(checkpoint: Checkpoint, request: Request, images: CheckImages)
         ],
         gate=Gate(kind="trunk", choices=list(spec.gate.choices)) if spec.gate else None,
         artifacts=[],
-        provenance={
-            "checkpoint_sha256": checkpoint.sha256,
-            "checkpoint": checkpoint.provenance,
-            "images": {"name": images.source, "count": len(images.images), "labelled": bool(images.labels)},
-            "frontend": f"{request.frontend} {version(request.frontend)}",
-        },
+        provenance={"checkpoint_sha256": checkpoint.sha256, "checkpoint": checkpoint.provenance},
     )
 
 
@@ -118,13 +119,18 @@ def _write(out: Path, manifest: Manifest, new: Sequence[NewArtifact]) -> None:
     """Write artifacts and manifest so that a kill between two files leaves a bundle whose every hash is right."""
     replaced = {(item.record.runtime, item.record.precision) for item in new}
     kept = [artifact for artifact in manifest.artifacts if (artifact.runtime, artifact.precision) not in replaced]
+    final = manifest.model_copy(update={"artifacts": [*kept, *(item.record for item in new)]})
+    if problems := manifest_problems(final):
+        raise ConvertError(f"the conversion does not make a bundle: {'; '.join(problems)}")
     out.mkdir(parents=True, exist_ok=True)
     if (out / MANIFEST_NAME).exists():
         write_manifest(out, manifest.model_copy(update={"artifacts": kept}))
     for item in new:
         with atomic_write(out / item.record.file) as temporary:
             temporary.write_bytes(item.data)
-    write_manifest(out, manifest.model_copy(update={"artifacts": [*kept, *(item.record for item in new)]}))
+    write_manifest(out, final)
+    for stray in set((out / "litert").glob("*.tflite")) - {out / artifact.file for artifact in final.artifacts}:
+        stray.unlink()
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,7 @@ def convert(
         Path | None,
         typer.Option(
             "--data",
-            help="Images to measure activation ranges on (class sub-folders: accuracy too). Needed for int8.",
+            help="Images to measure activation ranges on; with class sub-folders, accuracy too.",
             show_default=False,
         ),
     ] = None,
@@ -42,7 +42,7 @@ def convert(
         int, typer.Option("--images", min=1, max=100_000, help="How many images of --data to use, spread evenly.")
     ] = 200,
     noise: Annotated[
-        bool, typer.Option("--noise", help="Use noise instead of --data: for latency of untrained networks.")
+        bool, typer.Option("--noise", help="Use noise instead of --data: for the latency of untrained networks.")
     ] = False,
     classes: Annotated[
         Path | None, typer.Option("--classes", help="Text file with one class name per line.", show_default=False)
@@ -106,18 +106,23 @@ def parse_widths(text: str, n_widths: int) -> tuple[int, ...]:
 def class_names(supernet: "Checkpoint", classes: Path | None, data: Path | None) -> tuple[str, ...]:
     """Return the class names: from --classes, else the training record, else the data's sub-folders, else numbers."""
     from convert.errors import ConvertError
+    from convert.images import class_folders
 
     expected = supernet.spec.classes
     if classes is not None:
         if not classes.is_file():
             raise ConvertError(f"no file {classes} for --classes; it holds one class name per line")
-        return tuple(line.strip() for line in classes.read_text(encoding="utf-8").splitlines() if line.strip())
+        try:
+            lines = classes.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise ConvertError(
+                f"{classes} is not a text file in UTF-8; --classes holds one class name per line"
+            ) from None
+        return tuple(line.strip() for line in lines if line.strip())
     recorded = supernet.provenance.get("classes")
     if isinstance(recorded, list) and len(recorded) == expected:
         return tuple(str(name) for name in recorded)
-    folders = (
-        sorted(entry.name for entry in data.iterdir() if entry.is_dir()) if data is not None and data.is_dir() else []
-    )
+    folders = sorted(entry.name for entry in class_folders(data)) if data is not None and data.is_dir() else []
     return tuple(folders) if len(folders) == expected else tuple(str(number) for number in range(expected))
 
 

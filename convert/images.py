@@ -24,15 +24,18 @@ class CheckImages:
 def load_check_images(path: Path, spec: SupernetSpec, classes: Sequence[str], limit: int) -> CheckImages:
     """Return up to `limit` images, spread evenly: a folder with class sub-folders, parquet, or unlabelled images."""
     preprocess = Preprocessing(spec.resolution, spec.mean, spec.std, "NHWC")
-    labelled = path.suffix == ".parquet" or (path.is_dir() and any(entry.is_dir() for entry in path.iterdir()))
-    samples = open_labelled(path, classes, limit) if labelled else open_images(path)
+    labelled = path.suffix == ".parquet" or (path.is_dir() and bool(class_folders(path)))
+    samples = open_labelled(path, classes, limit) if labelled else open_images(path, limit)
     images, labels = [], []
     for sample in samples:
         images.append(preprocess(sample.data, sample.name))
         labels += [] if sample.label is None else [sample.label]
-        if len(images) == limit:
-            break
     return CheckImages(path.name, images, labels)
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """Return the sub-folders of an image folder that stand for classes; hidden ones do not."""
+    return [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
 
 
 def noise_images(spec: SupernetSpec, count: int, seed: int) -> CheckImages:

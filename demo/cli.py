@@ -11,7 +11,7 @@ def demo(
         "runs/demo"
     ),
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Shorter training of the supernet; default: the config's.")
+        int | None, typer.Option("--epochs", min=1, help="Epochs of either training stage; default: the config's.")
     ] = None,
 ) -> None:
     """Walk the whole line on a small set of real images.

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from common import DsnetError, atomic_write
 from common.console import stdout
 from demo.tables import operating_point_table, size_table, width_table
 from edge.bundle.litert.hydrate import hydrate
@@ -21,6 +22,7 @@ from edge.profiling import load_latency
 from edge.runtime.predictions import load_predictions
 from train.data import write_digits
 
+MARKER = ".dsnet-demo"
 BUDGET_SHARES = (0.25, 0.5, 0.75)
 """Budgets, as shares of the way from the cheapest width's mean latency to the dearest's."""
 
@@ -30,6 +32,7 @@ def walk(out: Path, epochs: int | None = None) -> None:
     data, stage1, supernet = out / "data", out / "stage1.safetensors", out / "supernet.safetensors"
     bundle, latency = out / "bundle", out / "latency.json"
     predictions, unseen = out / "predictions.npz", out / "predictions_test.npz"
+    _claim(out)
     for folder in (data, bundle):
         shutil.rmtree(folder, ignore_errors=True)
     latency.unlink(missing_ok=True)
@@ -37,7 +40,7 @@ def walk(out: Path, epochs: int | None = None) -> None:
     write_digits(data)
     shorter = ["--epochs", str(epochs)] if epochs else []
     dsnet("train", "supernet", "--spec", "ds_mbv1_tiny", "--data", data, "--out", stage1, "--threads", 1, *shorter)
-    dsnet("train", "gate", "--checkpoint", stage1, "--data", data, "--out", supernet, "--threads", 1)
+    dsnet("train", "gate", "--checkpoint", stage1, "--data", data, "--out", supernet, "--threads", 1, *shorter)
     dsnet("convert", supernet, "--data", data / "calibration", "--out", bundle)
     dsnet("profile", bundle, "--out", latency)
     dsnet("predict", bundle, "--data", data / "calibration", "--out", predictions)
@@ -48,6 +51,14 @@ def walk(out: Path, epochs: int | None = None) -> None:
     runs = {point.name: _run(bundle, data / "test", point.name) for point in points}
     _report(bundle, latency, unseen, runs)
     typer.echo(f"\nEverything is in {out}; try: dsnet inspect {bundle}")
+
+
+def _claim(out: Path) -> None:
+    """Mark a folder as the demonstration's own; one with anything else in it is refused: the walk replaces files."""
+    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
+        raise DsnetError(f"{out} holds files that are not the demonstration's; give --out a new or empty folder")
+    with atomic_write(out / MARKER) as marker:
+        marker.write_text("made by dsnet demo, which replaces what is here\n", encoding="utf-8")
 
 
 def dsnet(*words: object) -> None:

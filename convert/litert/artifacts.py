@@ -9,7 +9,7 @@ from convert.images import CheckImages
 from convert.litert.check import NestedFile, check_parity, measure_accuracy
 from convert.litert.export import check_float, export_float, plain_programs
 from convert.litert.frontend import load_frontend
-from convert.litert.nest import nest
+from convert.litert.nest import nest, nested_layouts
 from convert.litert.quantize import PRECISIONS, Precision
 from convert.quantized_weights import quantize_weights
 from convert.slice_plan import plan_programs
@@ -46,11 +46,12 @@ def litert_artifacts(
     """
     spec, tensors = checkpoint.spec, checkpoint.tensors
     plans = plan_programs(spec, widths)
+    nested_layouts(plans)  # a width that cannot be nested is refused before any work
     weights = quantize_weights(tensors, plans)
     step(f"exporting with {frontend}")
     graphs = export_float(spec, tensors, plans, load_frontend(frontend))
     step("comparing every width with torch")
-    check_float(spec, tensors, graphs, images.images[0])
+    float_difference = check_float(spec, tensors, graphs, images.images[0])
     artifacts = []
     for precision in precisions:
         step(f"{precision}: quantizing {len(plans)} programs")
@@ -71,6 +72,11 @@ def litert_artifacts(
             runtime_version=f"ai-edge-litert {version('ai-edge-litert')}",
             parity=parity,
             accuracy=accuracy,
+            provenance={
+                "images": {"name": images.source, "count": len(images.images), "labelled": bool(images.labels)},
+                "frontend": f"{frontend} {version(frontend)}",
+                "float_max_relative_difference": float_difference,
+            },
         )
         artifacts.append(NewArtifact(record, nested.data))
     return artifacts

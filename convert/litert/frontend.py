@@ -20,10 +20,15 @@ _MODULES: dict[str, str] = {
 }
 
 
-def load_frontend(name: str) -> Frontend:
-    """Return a front end by name; a missing package is an ExportError that says what to install."""
+def check_frontend(name: str) -> None:
+    """Raise an ExportError that lists the valid names unless this is one."""
     if name not in get_args(FrontendName):
         raise ExportError(f"unknown front end {name!r}; valid for --frontend: {', '.join(get_args(FrontendName))}")
+
+
+def load_frontend(name: str) -> Frontend:
+    """Return a front end by name; a missing package is an ExportError that says what to install."""
+    check_frontend(name)
     try:
         frontend: Frontend = import_module(_MODULES[name]).export
     except ModuleNotFoundError as error:

@@ -14,7 +14,7 @@ from convert.errors import SliceError
 from convert.litert.float_graph import Filter, Graph, stored
 from convert.litert.quantize import OP, add_tensor, one_to_one
 from convert.quantized_weights import Int8, QuantizedWeights
-from convert.slice_plan import WeightLevels, weight_levels
+from convert.slice_plan import ProgramPlan, WeightLevels, weight_levels
 from edge import BundleError
 from edge.bundle.litert.flatbuffer import Constants, GraphFile
 from edge.bundle.litert.nested_layout import NestedLayout, depthwise_sparsity
@@ -22,8 +22,8 @@ from edge.bundle.litert.nested_layout import NestedLayout, depthwise_sparsity
 
 def nest(programs: Sequence[Graph], weights: QuantizedWeights) -> GraphFile:
     """Return one file with every program, from plain programs of the same integers."""
-    levels = weight_levels([program.plan for program in programs])
-    layouts = {name: _layout(level) for name, level in levels.items()}
+    plans = [program.plan for program in programs]
+    levels, layouts = weight_levels(plans), nested_layouts(plans)
     payloads: dict[str, Int8] = {}
     constants, nested = Constants(), []
     for program in programs:
@@ -40,9 +40,13 @@ def nest(programs: Sequence[Graph], weights: QuantizedWeights) -> GraphFile:
     return GraphFile(nested, constants)
 
 
-def _layout(level: WeightLevels) -> NestedLayout:
+def nested_layouts(plans: Sequence[ProgramPlan]) -> dict[str, NestedLayout]:
+    """Return the layout of every layer's weight; a SliceError names a layer whose widths no block divides."""
     try:
-        return NestedLayout(level.name, level.out_channels, level.in_channels)
+        return {
+            name: NestedLayout(name, level.out_channels, level.in_channels)
+            for name, level in weight_levels(plans).items()
+        }
     except BundleError as error:
         raise SliceError(str(error)) from error
 

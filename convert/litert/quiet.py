@@ -5,7 +5,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 
 @contextmanager
@@ -13,26 +13,27 @@ def quiet() -> Iterator[None]:
     """Send everything written to the process's stdout and stderr to nowhere; if the block fails, show it after all."""
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+    with tempfile.TemporaryFile("w+", errors="replace") as sink, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            os.dup2(sink.fileno(), 1)
-            os.dup2(sink.fileno(), 2)
-            yield
-        except BaseException:
-            _restore(kept)
+            # Python's own streams too: in a notebook or a test they are not the process's.
+            with _descriptors_to(sink.fileno()), redirect_stdout(sink), redirect_stderr(sink):
+                yield
+        except Exception:
             sink.seek(0)
-            sys.stderr.write(sink.read().decode(errors="replace"))
+            sys.stderr.write(sink.read())
             raise
-        finally:
-            _restore(kept)
-            os.close(kept[0])
-            os.close(kept[1])
 
 
-def _restore(kept: tuple[int, int]) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.dup2(kept[0], 1)
-    os.dup2(kept[1], 2)
+@contextmanager
+def _descriptors_to(target: int) -> Iterator[None]:
+    """Point file descriptors 1 and 2 at another file for a while: C++ writes there."""
+    kept = os.dup(1), os.dup(2)
+    try:
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        yield
+    finally:
+        for descriptor, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)

@@ -91,6 +91,8 @@ class Artifact(Record):
     """The runtime (name and version) that `convert` checked it with."""
     parity: list[Parity]
     accuracy: list[Accuracy] = []
+    provenance: dict[str, Any] = {}
+    """How it was converted: images, exporter, distance of the float graphs from torch."""
 
 
 class WeightsFile(Record):
@@ -188,5 +190,5 @@ class Manifest(Record):
     artifacts: list[Artifact]
     weights: list[WeightsFile] = []
     provenance: dict[str, Any]
-    """Where the bundle comes from: checkpoint sha256, training record, tool versions."""
+    """Where the network comes from: checkpoint sha256, training record."""
     operating_points: list[OperatingPoint] = []
