@@ -1,7 +1,8 @@
 """What a supernet looks like, as data: frozen dataclasses, JSON in and out, no torch.
 
-A width is an index 0 … n_widths-1 into the routing space, narrow → wide. A stage whose `channels` has one entry per
-width is *routed*; any other stage runs at `channels[0]` at every width. Training alone knows one more index,
+A width is an index 0 … n_widths-1 into the routing space, narrow → wide. The gate's stage and those
+after it are *routed*: their `channels` have one entry per width; without a gate, so are all stages with that many.
+Any other stage, and the stem, runs at `channels[0]` at every width. Training alone knows one more index,
 `spec.largest`: the network with its un-routed stages widened too (the "largest" mode of DS-Net); where no stage can be
 widened it is simply the last width.
 
@@ -41,9 +42,9 @@ class StageSpec:
     kernel: int = 3
     """Side of the square depthwise (stem: full) kernel, odd."""
 
-    def index(self, width: int, n_widths: int) -> int:
+    def index(self, width: int, n_widths: int, routed: bool) -> int:
         """Return which entry of `channels` (and which set of batch-norm statistics) `width` uses."""
-        if len(self.channels) == n_widths:
+        if routed:
             return min(width, n_widths - 1)
         return 0 if width < n_widths else len(self.channels) - 1
 
@@ -134,13 +135,13 @@ class SupernetSpec:
     @property
     def n_widths(self) -> int:
         """Return the number of widths of the routing space."""
-        return max(len(stage.channels) for stage in self.stages)
+        return max(len(stage.channels) for stage in (self.stages[self.gate.stage :] if self.gate else self.stages))
 
     @property
     def largest(self) -> int:
         """Return the index of the training-only largest network (the last width where no other stage widens)."""
-        routed = {self.n_widths, 1}
-        widens = any(len(stage.channels) not in routed for stage in (self.stem, *self.stages))
+        every = (self.stem, *self.stages)
+        widens = any(len(stage.channels) > 1 and not self._is_routed(stage) for stage in every)
         return self.n_widths if widens else self.n_widths - 1
 
     @cached_property
@@ -221,7 +222,14 @@ class SupernetSpec:
         return tuple(stage.channels[index] for index in self._statistics(stage))
 
     def _statistics(self, stage: StageSpec) -> tuple[int, ...]:
-        return tuple(stage.index(width, self.n_widths) for width in range(self.largest + 1))
+        routed = self._is_routed(stage)
+        return tuple(stage.index(width, self.n_widths, routed) for width in range(self.largest + 1))
+
+    def _is_routed(self, stage: StageSpec) -> bool:
+        """Return whether a stage has one channel count per width: with a gate, the gate's stage and those after it."""
+        if self.gate is not None:
+            return any(stage is routed for routed in self.stages[self.gate.stage :])
+        return len(stage.channels) == self.n_widths
 
     def _block(self, name: str, before: StageSpec, stage: StageSpec, stride: int, size: int, gated: bool) -> BlockSpec:
         wide_in, wide_out = self._channels(before), self._channels(stage)
@@ -307,20 +315,21 @@ def _stage_problems(stage: StageSpec) -> list[str]:
 
 
 def _routing_problems(spec: SupernetSpec) -> list[str]:
-    routed = [len(stage.channels) == spec.n_widths for stage in spec.stages]
-    found = [
-        f"{label} has {len(stage.channels)} channel counts; "
-        f"valid: {spec.n_widths} (routed), or 1 or 2 (narrow and training-only wide)"
-        for label, stage in [("stem", spec.stem), *((f"stage {i}", stage) for i, stage in enumerate(spec.stages))]
-        if len(stage.channels) not in (1, 2, spec.n_widths)
-    ]
+    if spec.gate is not None and not _whole(spec.gate.stage, 0, len(spec.stages) - 1):
+        return [f"gate stage {spec.gate.stage} is not within 0…{len(spec.stages) - 1}"]
+    found = []
+    for number, stage in [(-1, spec.stem), *enumerate(spec.stages)]:
+        count, label = len(stage.channels), "stem" if number < 0 else f"stage {number}"
+        if spec.gate is None and count not in (1, 2, spec.n_widths):
+            found.append(
+                f"{label} has {count} channel counts; valid: {spec.n_widths} (routed), or 1 or 2 (narrow, wide)"
+            )
+        elif spec.gate is not None and number >= spec.gate.stage and count != spec.n_widths:
+            found.append(f"{label} has {count} channel counts; from the gate's stage on, {spec.n_widths} are needed")
+        elif spec.gate is not None and number < spec.gate.stage and count > 2:
+            found.append(f"{label} has {count} channel counts; before the gate, 1 or 2 are valid (narrow, wide)")
     if spec.gate is None:
         return found
-    if not _whole(spec.gate.stage, 0, len(spec.stages) - 1):
-        return [*found, f"gate stage {spec.gate.stage} is not within 0…{len(spec.stages) - 1}"]
-    if routed != [number >= spec.gate.stage for number in range(len(routed))]:
-        place = f"with the gate in stage {spec.gate.stage}"
-        found.append(f"{place}, exactly that stage and the later ones need {spec.n_widths} channel counts")
     choices = spec.gate.choices
     widths = all(_whole(choice, 0, spec.n_widths - 1) for choice in choices)
     if not choices or not widths or list(choices) != sorted(set(choices)):

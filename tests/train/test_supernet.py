@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from train import TrainError, load_spec
 from train.checkpoint import expected_tensors
 from train.initialise import initial_supernet
-from train.spec import SupernetSpec, spec_names
+from train.spec import GateSpec, StageSpec, SupernetSpec, spec_names
 from train.supernet import Supernet
 
 TINY = load_spec("ds_mbv1_tiny")
@@ -140,3 +140,16 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another() -> None
     first, again, other = (initial_supernet(TINY, seed).tensors() for seed in (3, 3, 4))
     assert all((first[name] == again[name]).all() for name in first)
     assert any((first[name] != other[name]).any() for name in first)
+
+
+def test_a_gated_network_of_two_widths_keeps_its_stem_out_of_the_routing() -> None:
+    stages = (StageSpec((8, 16), 1, 2), StageSpec((16, 32), 1, 2), StageSpec((24, 40), 1, 2))
+    spec = SupernetSpec("two", 32, 10, StageSpec((8, 16), 1, 1), stages, GateSpec(1, (0, 1)))
+    assert (spec.n_widths, spec.largest) == (2, 2)
+    model = initial_supernet(spec, seed=0).eval()
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features, _ = model.forward_prefix(images)
+        for width in range(2):
+            difference = float((model(images, width) - model.forward_tail(features, width)).abs().max())
+            assert difference == 0, f"width {width} differs by {difference}"
