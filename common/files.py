@@ -7,14 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.errors import DsnetError
+
+
+def check_writable(target: Path) -> None:
+    """Raise a DsnetError unless a file can be written at `target`; for use before long work. Nothing is left behind."""
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    _temporary(folder, target).unlink()
+
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; when the block ends without an error, flush it and move it into place."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """Yield a temporary path beside `target`; when the block ends without an error, flush it and move it into place.
+
+    A place that cannot be written to is a DsnetError.
+    """
+    temporary = _temporary(target.parent, target)
     try:
         yield temporary
         with temporary.open("rb+") as written:
@@ -23,6 +31,19 @@ def atomic_write(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(folder: Path, target: Path) -> Path:
+    """Return a new file for `target` in `folder`, which is made if need be."""
+    if target.is_dir():
+        raise DsnetError(f"{target} is a folder; name the file to write")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=folder)
+    except OSError as error:
+        raise DsnetError(f"{target} cannot be written ({error.strerror}); choose another place") from error
+    os.close(handle)
+    return Path(name)
 
 
 def sha256_bytes(data: bytes) -> str:

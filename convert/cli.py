@@ -55,11 +55,13 @@ def convert(
     Every width's weights are ranges of one shared payload. The conversion checks itself: each program's output is
     identical to a plain static model of the same integers, or the conversion fails.
     """
+    from common import check_writable
     from common.console import print_json, progress, stdout
     from convert.build_bundle import Request, build_bundle
     from convert.errors import ConvertError
     from convert.images import load_check_images, noise_images
     from convert.litert.artifacts import count_steps
+    from edge.bundle.reader import MANIFEST_NAME
     from train.checkpoint import load_checkpoint
 
     if runtime != "litert":
@@ -67,6 +69,7 @@ def convert(
     if (data is None) == (not noise):
         raise ConvertError("name the images to calibrate on: either --data FOLDER or --noise")
     supernet = load_checkpoint(checkpoint)
+    check_writable(out / MANIFEST_NAME)
     names = class_names(supernet, classes, data)
     request = Request(
         parse_widths(widths, supernet.spec.n_widths), tuple(precision or ["int8"]), frontend, names, replace, # type: ignore[arg-type]

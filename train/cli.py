@@ -70,9 +70,11 @@ def train_supernet(
     """Stage I: train all widths together, then recalibrate the batch norm of each."""
     from dataclasses import asdict
 
+    from common import check_writable
     from train import supernet_stage
     from train.data import load_images
 
+    check_writable(out)
     network, start = _network(spec, checkpoint)
     stage = _overridden(_config(config, network).supernet, epochs=epochs, batch_size=batch_size)
     _use_threads(threads)
@@ -98,10 +100,12 @@ def train_gate(
     """Stage II: train the gate of a trained supernet; nothing else changes."""
     from dataclasses import asdict
 
+    from common import check_writable
     from train import gate_stage
     from train.checkpoint import load_checkpoint
     from train.data import load_images
 
+    check_writable(out)
     start = load_checkpoint(checkpoint)
     stage = _overridden(_config(config, start.spec).gate, epochs=epochs, batch_size=batch_size)
     _use_threads(threads)

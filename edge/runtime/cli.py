@@ -92,6 +92,7 @@ def predict(
     The bundle itself answers, not the network it came from. The file written holds, per image, the gate's logits and,
     per width, whether the answer is right and its cross-entropy: what `dsnet calibrate` needs.
     """
+    from common import check_writable
     from common.console import print_json, progress
     from edge.bundle.reader import open_bundle
     from edge.runtime.image_sets import open_labelled
@@ -99,6 +100,7 @@ def predict(
     from edge.runtime.predict import predict_images
     from edge.runtime.predictions import save_predictions
 
+    check_writable(out)
     opened = open_bundle(bundle)
     artifact = opened.artifact(runtime, precision)
     images = open_labelled(data, opened.manifest.model.classes, limit)

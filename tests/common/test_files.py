@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from common import atomic_write, sha256_bytes, sha256_file
+from common import DsnetError, atomic_write, check_writable, sha256_bytes, sha256_file
 
 
 def test_the_target_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
@@ -29,3 +29,15 @@ def test_hashes_of_a_file_and_of_its_bytes_agree(tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(b"abc" * 100_000)
     assert sha256_file(tmp_path / "data") == sha256_bytes(b"abc" * 100_000)
     assert sha256_bytes(b"abc").startswith("ba7816bf8f01cfea")
+
+
+def test_a_place_that_cannot_be_written_is_named_before_and_at_writing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    check_writable(tmp_path / "new" / "net.safetensors")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "new").mkdir()
+    for target, problem in ((tmp_path / "new", "is a folder"), (tmp_path / "file" / "x.json", "cannot be written")):
+        with pytest.raises(DsnetError, match=f"{target.name} {problem}"):
+            check_writable(target)
+        with pytest.raises(DsnetError, match=f"{target.name} {problem}"), atomic_write(target):
+            pytest.fail("the block must not run")
