@@ -24,6 +24,7 @@ from typing import Any, Literal
 from train.errors import SpecError
 
 ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
+MAX_SPEC_BYTES = 1 << 20
 MAX_CHANNELS, MAX_CLASSES, MAX_RESOLUTION, MAX_WIDTHS, MAX_DEPTH = 16384, 100_000, 2048, 256, 256
 
 LayerKind = Literal["conv", "depthwise", "linear"]
@@ -201,7 +202,9 @@ class SupernetSpec:
         try:
             fields = json.loads(text)
             return cls.from_dict(fields)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        except KeyError as error:
+            raise SpecError(f"not a supernet spec: field {error} is missing") from error
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise SpecError(f"not a supernet spec: {error}") from error
 
     @classmethod
@@ -263,7 +266,9 @@ def load_spec(name_or_path: str) -> SupernetSpec:
         if not path.is_file():
             names = ", ".join(spec_names())
             raise SpecError(f"no spec file at {name_or_path}; give a shipped name ({names}) or a .json path")
-        return SupernetSpec.from_json(path.read_text())
+        if path.stat().st_size > MAX_SPEC_BYTES:
+            raise SpecError(f"{name_or_path} has {path.stat().st_size} bytes; a spec has at most {MAX_SPEC_BYTES}")
+        return SupernetSpec.from_json(path.read_text(encoding="utf-8", errors="replace"))
     if name_or_path not in spec_names():
         raise SpecError(f"unknown spec {name_or_path!r}; valid: {', '.join(spec_names())}, or the path of a .json file")
     return SupernetSpec.from_json((resources.files("train") / "specs" / f"{name_or_path}.json").read_text())

@@ -107,3 +107,20 @@ def test_a_spec_loads_from_a_file_and_unknown_names_list_the_valid_ones(tmp_path
         load_spec("ds_mbv9")
     with pytest.raises(SpecError, match="no spec file"):
         load_spec(str(tmp_path / "absent.json"))
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (bytes(range(128, 256)), "not a supernet spec"),
+        (b"[" * 100_000, "not a supernet spec"),
+        (b"{}", "field 'stem' is missing"),
+        (b" " * (1 << 20) + b"{}", "a spec has at most 1048576"),
+    ],
+    ids=["binary", "nested", "empty", "large"],
+)
+def test_a_file_that_is_no_spec_is_refused_in_one_line(tmp_path: Path, content: bytes, error: str) -> None:
+    path = tmp_path / "net.json"
+    path.write_bytes(content)
+    with pytest.raises(SpecError, match=error):
+        load_spec(str(path))
