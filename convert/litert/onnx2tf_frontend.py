@@ -1,6 +1,7 @@
 """Front end onnx2tf: torch → ONNX → TensorFlow → LiteRT."""
 
 import contextlib
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import torch
 from convert.litert.quiet import quiet
 from convert.static_module import StaticProgram
 
+RECURSION_LIMIT = sys.getrecursionlimit()
 with quiet():
     import onnx2tf
+# Importing onnx2tf lifts the limit, after which deeply nested JSON from a stranger overflows the C stack of the process.
+sys.setrecursionlimit(RECURSION_LIMIT)
 
 OPSET = 17
 # onnx2tf reads this file from the working directory or else downloads it: conversion must never touch the network.

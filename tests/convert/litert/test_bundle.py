@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -202,3 +203,10 @@ def test_a_failed_conversion_leaves_the_bundle_as_it_was(tmp_path: Path) -> None
         build_bundle(replace(CHECKPOINT, tensors=broken), request, CheckImages("noise", IMAGES[:1], []), tmp_path)
     assert (tmp_path / "manifest.json").read_bytes() == manifest
     assert not (tmp_path / "litert").exists()
+
+
+def test_an_exporter_leaves_the_recursion_limit_that_guards_against_deeply_nested_json(bundle: Bundle) -> None:
+    assert bundle.manifest.artifacts
+    assert sys.getrecursionlimit() < 100_000
+    with pytest.raises(RecursionError):
+        json.loads("[" * 1_000_000)
