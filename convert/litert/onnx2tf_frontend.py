@@ -14,7 +14,7 @@ from convert.static_module import StaticProgram
 RECURSION_LIMIT = sys.getrecursionlimit()
 with quiet():
     import onnx2tf
-# Importing onnx2tf lifts the limit, after which deeply nested JSON from a stranger overflows the C stack of the process.
+# Importing it lifts the limit; deeply nested JSON from a stranger would then overflow the C stack of the process.
 sys.setrecursionlimit(RECURSION_LIMIT)
 
 OPSET = 17
