@@ -1,5 +1,6 @@
 """Files that are whole or absent: a killed process leaves the old content or the new, never a half."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -9,10 +10,16 @@ from pathlib import Path
 
 from common.errors import DsnetError
 
+STORAGE_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a write to an open file; they carry no file name."""
+
 
 def check_writable(target: Path) -> None:
     """Raise a DsnetError unless a file can be written at `target`; for use before long work. Nothing is left behind."""
-    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    try:
+        folder = next(parent for parent in target.absolute().parents if parent.exists())
+    except OSError as error:
+        raise _unwritable(target, error) from error
     _temporary(folder, target).unlink()
 
 
@@ -20,7 +27,7 @@ def check_writable(target: Path) -> None:
 def atomic_write(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; when the block ends without an error, flush it and move it into place.
 
-    A place that cannot be written to is a DsnetError.
+    A place that cannot be written to, or that fills up, is a DsnetError that names `target`.
     """
     temporary = _temporary(target.parent, target)
     try:
@@ -29,21 +36,29 @@ def atomic_write(target: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o644)
         temporary.replace(target)
+    except OSError as error:
+        if error.filename != str(temporary) and error.errno not in STORAGE_FULL:
+            raise
+        raise _unwritable(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _temporary(folder: Path, target: Path) -> Path:
     """Return a new file for `target` in `folder`, which is made if need be."""
-    if target.is_dir():
-        raise DsnetError(f"{target} is a folder; name the file to write")
     try:
+        if target.is_dir():
+            raise DsnetError(f"{target} is a folder; name the file to write")
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=folder)
     except OSError as error:
-        raise DsnetError(f"{target} cannot be written ({error.strerror}); choose another place") from error
+        raise _unwritable(target, error) from error
     os.close(handle)
     return Path(name)
+
+
+def _unwritable(target: Path, error: OSError) -> DsnetError:
+    return DsnetError(f"{target} cannot be written ({error.strerror}); choose another place")
 
 
 def sha256_bytes(data: bytes) -> str:

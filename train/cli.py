@@ -45,9 +45,11 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Write an untrained supernet, so that latency can be measured before anyone trains."""
+    from common import check_writable
     from train.initialise import initial_tensors
     from train.spec import load_spec
 
+    check_writable(out)
     network = load_spec(spec)
     _save(out, network, initial_tensors(network, seed), {"command": "init", "seed": seed}, as_json)
 

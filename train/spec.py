@@ -141,38 +141,38 @@ class SupernetSpec:
     @property
     def largest(self) -> int:
         """Return the index of the training-only largest network (the last width where no other stage widens)."""
-        every = (self.stem, *self.stages)
-        widens = any(len(stage.channels) > 1 and not self._is_routed(stage) for stage in every)
+        places = range(-1, len(self.stages))
+        widens = any(len(self._at(place).channels) > 1 and not self._is_routed(place) for place in places)
         return self.n_widths if widens else self.n_widths - 1
 
     @cached_property
     def stem_layer(self) -> LayerSpec:
         """Return the first convolution."""
         size = -(-self.resolution // self.stem.stride)
-        stats = self._statistics(self.stem)
+        stats = self._statistics(-1)
         return LayerSpec(
-            "stem", "conv", (3,) * (self.largest + 1), self._channels(self.stem),
+            "stem", "conv", (3,) * (self.largest + 1), self._channels(-1),
             self.stem.kernel, self.stem.stride, False, stats, size,
         )  # fmt: skip
 
     @cached_property
     def blocks(self) -> tuple[BlockSpec, ...]:
         """Return every block in the order it runs."""
-        size, before, blocks = self.stem_layer.output_size, self.stem, []
+        size, before, blocks = self.stem_layer.output_size, -1, []
         for number, stage in enumerate(self.stages):
             for depth in range(stage.depth):
                 stride = stage.stride if depth == 0 else 1
                 size = -(-size // stride)
                 gated = self.gate is not None and self.gate.stage == number and depth == 0
-                blocks.append(self._block(f"stages.{number}.{depth}", before, stage, stride, size, gated))
-                before = stage
+                blocks.append(self._block(f"stages.{number}.{depth}", before, number, stride, size, gated))
+                before = number
         return tuple(blocks)
 
     @cached_property
     def classifier(self) -> LayerSpec:
         """Return the final linear layer."""
         classes = (self.classes,) * (self.largest + 1)
-        return LayerSpec("classifier", "linear", self._channels(self.stages[-1]), classes, 1, 1, True, None, 1)
+        return LayerSpec("classifier", "linear", self._channels(len(self.stages) - 1), classes, 1, 1, True, None, 1)
 
     @property
     def layers(self) -> tuple[LayerSpec, ...]:
@@ -221,33 +221,37 @@ class SupernetSpec:
             **known,
         )
 
-    def _channels(self, stage: StageSpec) -> tuple[int, ...]:
-        return tuple(stage.channels[index] for index in self._statistics(stage))
+    def _at(self, place: int) -> StageSpec:
+        """Return the stage at an index into `stages`; the stem's place is -1."""
+        return self.stem if place < 0 else self.stages[place]
 
-    def _statistics(self, stage: StageSpec) -> tuple[int, ...]:
-        routed = self._is_routed(stage)
+    def _channels(self, place: int) -> tuple[int, ...]:
+        return tuple(self._at(place).channels[index] for index in self._statistics(place))
+
+    def _statistics(self, place: int) -> tuple[int, ...]:
+        stage, routed = self._at(place), self._is_routed(place)
         return tuple(stage.index(width, self.n_widths, routed) for width in range(self.largest + 1))
 
-    def _is_routed(self, stage: StageSpec) -> bool:
+    def _is_routed(self, place: int) -> bool:
         """Return whether a stage has one channel count per width: with a gate, the gate's stage and those after it."""
         if self.gate is not None:
-            return any(stage is routed for routed in self.stages[self.gate.stage :])
-        return len(stage.channels) == self.n_widths
+            return place >= self.gate.stage
+        return len(self._at(place).channels) == self.n_widths
 
-    def _block(self, name: str, before: StageSpec, stage: StageSpec, stride: int, size: int, gated: bool) -> BlockSpec:
-        wide_in, wide_out = self._channels(before), self._channels(stage)
-        reduced = (max(1, int(before.channels[-1] * self.attention_ratio + 0.5)),) * (self.largest + 1)
+    def _block(self, name: str, before: int, place: int, stride: int, size: int, gated: bool) -> BlockSpec:
+        wide_in, wide_out = self._channels(before), self._channels(place)
+        reduced = (max(1, int(self._at(before).channels[-1] * self.attention_ratio + 0.5)),) * (self.largest + 1)
         choices = (len(self.gate.choices),) * (self.largest + 1) if self.gate and gated else None
         return BlockSpec(
             name=name,
             depthwise=LayerSpec(
                 f"{name}.depthwise", "depthwise", wide_in, wide_in,
-                stage.kernel, stride, False, self._statistics(before), size,
+                self._at(place).kernel, stride, False, self._statistics(before), size,
             ),
             reduce=LayerSpec(f"{name}.attention.reduce", "conv", wide_in, reduced, 1, 1, True, None, 1),
             expand=LayerSpec(f"{name}.attention.expand", "conv", reduced, wide_in, 1, 1, True, None, 1),
             pointwise=LayerSpec(
-                f"{name}.pointwise", "conv", wide_in, wide_out, 1, 1, False, self._statistics(stage), size,
+                f"{name}.pointwise", "conv", wide_in, wide_out, 1, 1, False, self._statistics(place), size,
             ),
             gate=LayerSpec("gate", "conv", reduced, choices, 1, 1, False, None, 1) if choices else None,
         )  # fmt: skip

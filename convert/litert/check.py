@@ -1,5 +1,6 @@
 """Step 3, check: the nested file against plain static files of the same integers, and against the float network."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,8 @@ def _answers(
     """Yield each width and the class it gives every image; the programs come in order, the prefix first."""
     features: list[Sample] = [{} for _ in images]
     for graph, data, root in files:
-        outputs = run_program(data, graph.plan.name, _inputs(graph, images, features), root)
+        inputs = _inputs(graph, images, features)
+        outputs = run_program(data, graph.plan.name, inputs, root, num_threads=os.cpu_count() or 1)
         if graph.plan.width is None:
             features = [{"features": output["features"]} for output in outputs]
         else:

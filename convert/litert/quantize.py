@@ -1,7 +1,8 @@
 """Plain static programs with our integers: every filter a range of the shared payload, scales and biases per width.
 
-int8    activations in int8 (ranges measured), conv(int8, int8) + int32 bias, bias = rint(b / (input scale · filter
-scale)) wi8     float activations, DEQUANTIZE(int8 filter) → conv
+int8    activations in int8 (ranges measured), conv(int8, int8) + int32 bias,
+        bias = rint(b / (input scale · filter scale))
+wi8     float activations, DEQUANTIZE(int8 filter) → conv
 """
 
 from typing import Any, Literal, get_args

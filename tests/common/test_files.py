@@ -1,3 +1,4 @@
+import errno
 import stat
 from pathlib import Path
 
@@ -41,3 +42,25 @@ def test_a_place_that_cannot_be_written_is_named_before_and_at_writing(tmp_path:
             check_writable(target)
         with pytest.raises(DsnetError, match=f"{target.name} {problem}"), atomic_write(target):
             pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize("problem", ["temporary removed", "storage full"])
+def test_trouble_with_the_temporary_names_the_target(tmp_path: Path, problem: str) -> None:
+    refused = pytest.raises(DsnetError, match=r"result\.json cannot be written")
+    with refused as caught, atomic_write(tmp_path / "result.json") as temporary:
+        if problem == "storage full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        temporary.unlink()
+    assert ".part" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_about_another_file_is_left_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="absent"), atomic_write(tmp_path / "result.json"):
+        (tmp_path / "absent").read_bytes()
+
+
+def test_a_name_that_is_too_long_is_refused_by_name(tmp_path: Path) -> None:
+    for target in (tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "net.safetensors"):
+        with pytest.raises(DsnetError, match=r"xxx.* cannot be written"):
+            check_writable(target)

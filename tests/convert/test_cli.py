@@ -91,6 +91,16 @@ def test_a_mistake_costs_one_line_and_no_work(
     assert not Path("never").exists()
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_images_are_read(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "file").write_text("not a folder")
+    words = ("convert", folder / "net.safetensors", "--data", folder / "absent", "--out", folder / "file")
+    assert dsnet(*words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot be written" in line, line
+
+
 def test_a_bundle_of_another_network_is_replaced_only_when_asked(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

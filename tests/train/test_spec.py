@@ -80,6 +80,13 @@ def test_all_problems_are_reported_together() -> None:
         replace(MICRO, activation="gelu", resolution=1, classes=0)
 
 
+def test_a_gated_spec_of_three_widths_refuses_a_stem_of_three_in_one_line() -> None:
+    stages = (StageSpec((4, 8), 1, 1), StageSpec((4, 6, 8), 1, 2))
+    with pytest.raises(SpecError, match="stem has 3 channel counts; before the gate, 1 or 2") as caught:
+        SupernetSpec("three", 8, 3, StageSpec((4, 6, 8), 1, 1), stages, GateSpec(1, (0, 2)))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -142,9 +142,16 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another() -> None
     assert any((first[name] != other[name]).any() for name in first)
 
 
-def test_a_gated_network_of_two_widths_keeps_its_stem_out_of_the_routing() -> None:
-    stages = (StageSpec((8, 16), 1, 2), StageSpec((16, 32), 1, 2), StageSpec((24, 40), 1, 2))
-    spec = SupernetSpec("two", 32, 10, StageSpec((8, 16), 1, 1), stages, GateSpec(1, (0, 1)))
+EQUAL = StageSpec((8, 16), 1, 2)
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [(EQUAL, StageSpec((16, 32), 1, 2), StageSpec((24, 40), 1, 2)), (EQUAL, EQUAL, EQUAL)],
+    ids=["different stages", "one description for all"],
+)
+def test_a_gated_network_of_two_widths_keeps_its_stem_out_of_the_routing(stages: tuple[StageSpec, ...]) -> None:
+    spec = SupernetSpec("two", 32, 10, EQUAL, stages, GateSpec(1, (0, 1)))
     assert (spec.n_widths, spec.largest) == (2, 2)
     model = initial_supernet(spec, seed=0).eval()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -2,8 +2,9 @@
 
 A `GraphFile` is a list of programs (a subgraph with named inputs and outputs) over one list of constants. `write` emits
 
-    main root ─┬─ program 0 ─┐ root 0 ────┤             ├─ operator codes, tensors …  ── buffers ──▶ constants,
-    16-byte aligned, after the flatbuffer root 1 ────┴─ program 1 ─┘
+    main root ─┬─ program 0 ─┐
+    root 0 ────┤             ├─ operator codes, tensors …  ── buffers ──▶ constants, aligned to 16 bytes,
+    root 1 ────┴─ program 1 ─┘                                            after the flatbuffer
 
 The main root lists every program as a signature. Each further root lists one program alone: put its offset into the
 file's first 4 bytes and a stock runtime loads (and unpacks) that program only. All roots share every table below

@@ -1,5 +1,7 @@
 """Conversions that several tests look at, each made once per test process."""
 
+import atexit
+import shutil
 import socket
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,7 @@ def _no_network(*_: Any, **__: Any) -> None:
 def converted(frontend: str) -> Bundle:
     """Return a bundle of the tiny network, in every precision, made while every network connection fails."""
     out = Path(mkdtemp(prefix=f"bundle-{frontend}-"))
+    atexit.register(shutil.rmtree, out, ignore_errors=True)
     request = Request((0, 1, 2, 3), PRECISIONS, frontend, tuple("abcdefghij"))
     with patch.object(socket.socket, "connect", _no_network), patch.object(socket, "getaddrinfo", _no_network):
         build_bundle(CHECKPOINT, request, CheckImages("noise", IMAGES, LABELS), out)

@@ -1,0 +1,69 @@
+"""Conversion of networks unlike the tiny one: without a gate, with another activation, with a larger kernel."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from convert import SliceError
+from convert.build_bundle import Request, build_bundle
+from convert.images import CheckImages
+from convert.litert.quantize import PRECISIONS
+from edge.bundle.reader import open_bundle
+from edge.bundle.verify import verify
+from tests.convert.supernets import images, trained_like
+from train.spec import StageSpec, SupernetSpec, load_spec
+
+TINY = load_spec("ds_mbv1_tiny")
+ENDS = (0, TINY.n_widths - 1)
+CLASSES = tuple("abcdefghij")
+
+
+def with_kernel(spec: SupernetSpec, stage: int, kernel: int) -> SupernetSpec:
+    changed: list[StageSpec] = list(spec.stages)
+    changed[stage] = replace(changed[stage], kernel=kernel)
+    return replace(spec, stages=tuple(changed))
+
+
+NETWORKS = {
+    "gate-less": replace(TINY, gate=None),
+    "hardswish": replace(TINY, activation="hardswish"),
+    "5x5": with_kernel(TINY, 3, 5),
+}
+
+
+@pytest.mark.parametrize("spec", NETWORKS.values(), ids=NETWORKS.keys())
+def test_its_ends_convert_in_every_precision_with_parity_of_zero(spec: SupernetSpec, tmp_path: Path) -> None:
+    sample = CheckImages("noise", images(spec, 4), [])
+    build_bundle(trained_like(spec), Request(ENDS, PRECISIONS, "onnx2tf", CLASSES), sample, tmp_path)
+    bundle = open_bundle(tmp_path)
+    role = "tail" if spec.gate else "net"
+    for precision in PRECISIONS:
+        artifact = bundle.artifact("litert", precision)
+        assert [p.name for p in artifact.programs if p.role != "prefix"] == [f"{role}_{width:02d}" for width in ENDS]
+        assert max(entry.max_abs_difference for entry in artifact.parity) == 0
+        logits = _logits(bundle.verified_bytes(artifact), role, sample.images[0])
+        assert all(np.ptp(values) > 0 for values in logits), logits
+    failed = [check for check in verify(tmp_path) if check.outcome == "fail"]
+    assert not failed, failed
+
+
+def test_a_width_that_no_block_divides_is_refused_before_the_network_is_exported(tmp_path: Path) -> None:
+    *others, last = TINY.stages
+    spec = replace(TINY, stages=(*others, replace(last, channels=(63, 96, 128, 192))))
+    told: list[str] = []
+    request = Request(ENDS, ("int8",), "onnx2tf", CLASSES)
+    with pytest.raises(SliceError, match=r"no block of 4 or more divides every output width of \[63, 192\]"):
+        build_bundle(trained_like(spec), request, CheckImages("noise", images(spec, 1), []), tmp_path, told.append)
+    assert told == []
+
+
+def _logits(data: bytes, role: str, image: np.ndarray) -> list[np.ndarray]:
+    interpreter = Interpreter(model_content=data, num_threads=1)
+    interpreter.allocate_tensors()
+    given = {"image": image}
+    if role == "tail":
+        given = {"features": interpreter.get_signature_runner("prefix")(image=image)["features"]}
+    return [interpreter.get_signature_runner(f"{role}_{width:02d}")(**given)["logits"] for width in ENDS]
