@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from train.data import ImageSet, Normalise, batches
+from train.augment import Normalise
+from train.data import ImageSet, batches
 from train.progress import Progress, Report, ignore
 from train.supernet import Supernet
 

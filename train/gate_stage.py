@@ -12,8 +12,9 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from train.augment import Normalise, augmentation, to_unit
 from train.config import GateStageConfig
-from train.data import ImageSet, Normalise, augmentation, batches, to_unit
+from train.data import ImageSet, batches
 from train.errors import TrainError
 from train.gate import SlimmingHead, straight_through_choice
 from train.losses import cross_entropy, mac_penalty, mac_unit, sandwich_labels, sandwich_sparsification

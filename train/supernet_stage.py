@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from train.augment import Normalise, augmentation, to_unit
 from train.config import SupernetStageConfig
-from train.data import ImageSet, Normalise, augmentation, batches, to_unit
+from train.data import ImageSet, batches
 from train.errors import DataError
 from train.initialise import initialise
 from train.layers import normalise_by_batch

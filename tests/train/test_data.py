@@ -12,8 +12,8 @@ from PIL import Image
 from edge.runtime.images import Preprocessing
 from tests.train.networks import MICRO
 from train import DataError, load_spec
-from train.config import AugmentConfig
-from train.data import DIGITS_SPLIT, Normalise, augmentation, batches, load_images, to_unit, write_digits
+from train.augment import Normalise
+from train.data import DIGITS_SPLIT, batches, load_images, write_digits
 
 TINY = load_spec("ds_mbv1_tiny")
 
@@ -167,17 +167,3 @@ def test_shuffled_batches_are_whole_and_ordered_ones_complete(digits: Path) -> N
     shuffled = [labels for _, labels in batches(images, 64, torch.Generator().manual_seed(0))]
     assert [len(labels) for labels in shuffled] == [64] * 5
     assert sum(len(labels) for _, labels in batches(images, 64)) == images.count
-
-
-def test_augmentation_keeps_shape_and_range_and_differs_per_image() -> None:
-    pixels = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8).expand(6, 3, 8, 8)
-    changed = augmentation(AugmentConfig(flip=True, rotation=20.0))(to_unit(pixels))
-    assert changed.shape == pixels.shape
-    assert changed.min() >= 0
-    assert changed.max() <= 1 + 1e-6
-    assert any(not torch.equal(changed[0], other) for other in changed[1:])
-
-
-def test_no_augmentation_leaves_images_alone() -> None:
-    pixels = torch.rand(2, 3, 8, 8)
-    assert torch.equal(augmentation(AugmentConfig(flip=False, rotation=0, shift=0, zoom=0))(pixels), pixels)
