@@ -1,6 +1,7 @@
 """The root of every error a user can cause or meet.
 
 DsnetError
+├── common.images.ImageError  an image that cannot be read, or none where some are needed
 ├── train.TrainError          checkpoints, specs, data, training configuration
 ├── convert.ConvertError      what cannot be converted, and why
 └── edge.EdgeError            bundles, devices, latency tables, predictions, operating points

@@ -3,7 +3,6 @@
 EdgeError
 ├── BundleError               a bundle that is incomplete, altered or not understood
 │   └── NotABundleError       something that is no bundle at all, or nothing
-├── ImageError                an image that cannot be read, or none where some are needed (edge.runtime.images)
 ├── MeasurementError          a latency measurement that cannot be made or read
 ├── CalibrationError          a budget or calibration set that no thresholds can serve
 └── RuntimeUnavailableError   a runtime that is not installed here, or a file it refuses

@@ -1,8 +1,9 @@
 """Run bundles: sessions, one per runtime; image loading; dynamic inference; predictions on labelled image sets."""
 
+from common.images import ImageError
 from edge.runtime.dynamic import Answer, DynamicSession, Policy, open_dynamic
 from edge.runtime.image_sets import ImageSet, Sample, open_images, open_labelled
-from edge.runtime.images import ImageError, Preprocessing
+from edge.runtime.images import Preprocessing
 from edge.runtime.litert_session import LiteRtSession
 from edge.runtime.open_session import available_runtimes, open_session
 from edge.runtime.predict import predict_images

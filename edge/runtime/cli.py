@@ -10,11 +10,11 @@ from edge.errors import BundleError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from common.images import ImageError
     from edge.bundle.manifest import Artifact
     from edge.bundle.reader import Bundle
     from edge.runtime.dynamic import Answer, Policy
     from edge.runtime.image_sets import ImageSet
-    from edge.runtime.images import ImageError
 
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder, or a .zip of one.")]
 Runtime = Annotated[str | None, typer.Option(help="Runtime, where the bundle holds several: litert.")]
@@ -152,7 +152,8 @@ def _chosen(
 def _preprocessed(
     bundle: "Bundle", artifact: "Artifact", images: "ImageSet", skipped: list[str]
 ) -> "Iterator[tuple[str, Any]]":
-    from edge.runtime.images import ImageError, Preprocessing
+    from common.images import ImageError
+    from edge.runtime.images import Preprocessing
 
     preprocessing = Preprocessing.of(bundle.manifest.model, artifact.runtime)
     for sample in images:
@@ -163,7 +164,7 @@ def _preprocessed(
 
 
 def _require_any(answers: "dict[str, Answer]", skipped: list[str], images: "ImageSet") -> None:
-    from edge.runtime.images import ImageError
+    from common.images import ImageError
 
     if not answers:
         raise ImageError(f"none of the {len(images)} images in {images.name} could be read; the first: {skipped[0]}")

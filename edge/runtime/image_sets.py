@@ -7,9 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from PIL import Image
-
-from edge.runtime.images import MAX_FILE_BYTES, ImageError
+from common.images import ImageError, image_files, read_image
 
 PARQUET_ROWS_PER_READ = 64
 LABELLED = "name a folder with one sub-folder per class, or a .parquet file with columns image and label"
@@ -53,7 +51,7 @@ def open_images(path: Path, limit: int | None = None) -> ImageSet:
     `limit` keeps that many images, spread evenly over the folder. Hidden files and folders are left out.
     """
     if path.is_dir():
-        files = _image_files(path)
+        files = image_files(path)
         return ImageFiles(path.name, path, tuple(files[number] for number in _spread(len(files), limit)), None)
     if not path.exists():
         raise ImageError(f"{path} does not exist; name an image file or a folder of images")
@@ -111,17 +109,7 @@ class ImageFiles:
     def __iter__(self) -> Iterator[Sample]:
         for number, path in enumerate(self.paths):
             name = path.relative_to(self.root).as_posix()
-            yield Sample(name, self.labels[number] if self.labels else None, partial(_read, path, name))
-
-
-def _read(path: Path, name: str) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise ImageError(f"{name} has {size} bytes; the limit is {MAX_FILE_BYTES}")
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{name} cannot be read: {error.strerror}") from None
+            yield Sample(name, self.labels[number] if self.labels else None, partial(read_image, path, name))
 
 
 def _labelled_folder(path: Path, classes: Sequence[str], limit: int | None) -> ImageFiles:
@@ -132,15 +120,9 @@ def _labelled_folder(path: Path, classes: Sequence[str], limit: int | None) -> I
     if splits:
         raise ImageError(f"{path} holds parts of a data set, not classes; give one of them: {', '.join(splits)}")
     indices = match_classes([folder.name for folder in folders], classes)
-    labelled = [(file, label) for folder, label in zip(folders, indices, strict=True) for file in _image_files(folder)]
+    labelled = [(file, label) for folder, label in zip(folders, indices, strict=True) for file in image_files(folder)]
     kept = [labelled[number] for number in _spread(len(labelled), limit)]
     return ImageFiles(path.name, path, tuple(file for file, _ in kept), tuple(label for _, label in kept))
-
-
-def _image_files(folder: Path) -> list[Path]:
-    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    found = (file for file in folder.rglob("*") if file.suffix.lower() in readable and file.is_file())
-    return sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts))
 
 
 def _spread(count: int, limit: int | None) -> list[int]:

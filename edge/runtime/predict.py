@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from common.images import ImageError
 from edge.bundle.manifest import Artifact, Manifest
 from edge.errors import BundleError
 from edge.runtime.image_sets import ImageSet, Sample
-from edge.runtime.images import ImageError, Preprocessing
+from edge.runtime.images import Preprocessing
 from edge.runtime.predictions import FORMAT, Metadata, Predictions
 from edge.runtime.route import GATE_LOGITS, IMAGE, LOGITS, Route, feed, real_values
 from edge.runtime.session import Array, Session

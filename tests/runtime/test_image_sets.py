@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.images import MAX_FILE_BYTES
 from edge.runtime import ImageError, Preprocessing, open_images, open_labelled
-from edge.runtime.images import MAX_FILE_BYTES
 
 CLASSES = ["cat", "dog", "owl"]
 

@@ -100,6 +100,7 @@ def test_the_aspect_ratio_is_not_kept() -> None:
     ],
     ids=["empty", "text", "cut jpeg", "cut png", "many pixels", "bomb"],
 )
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bad_file_is_refused_by_name(data: bytes, message: str) -> None:
     with pytest.raises(ImageError, match=message) as error:
         PLAIN(data, "cat.png")

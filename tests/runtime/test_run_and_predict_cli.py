@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from common.images import MAX_FILE_BYTES
 from edge.bundle.writer import write_manifest
 from edge.cli import main
 from edge.runtime import load_predictions
-from edge.runtime.images import MAX_FILE_BYTES
 from tests.runtime import golden
 from tests.runtime.pictures import write_pictures
 
