@@ -28,10 +28,17 @@ class BatchNormSlice:
     """[c]"""
 
 
+def affine(tensors: Tensors, piece: LayerSlice) -> tuple[Float, Float]:
+    """Return gamma and beta of a layer's batch norm at this width, [c] each; the layer must have one."""
+    assert piece.statistics is not None
+    name, channels = piece.layer.batch_norm_affine(piece.statistics), piece.out_channels
+    return tensors[f"{name}.weight"][:channels], tensors[f"{name}.bias"][:channels]
+
+
 def batch_norm(tensors: Tensors, piece: LayerSlice, epsilon: float) -> BatchNormSlice:
     """Return the affine map of a layer's batch norm at this width; the layer must have one."""
     name, channels = f"{piece.name}_bn", piece.out_channels
-    gamma, beta = tensors[f"{name}.weight"][:channels], tensors[f"{name}.bias"][:channels]
+    gamma, beta = affine(tensors, piece)
     mean = tensors[f"{name}.statistics.{piece.statistics}.mean"][:channels]
     var = tensors[f"{name}.statistics.{piece.statistics}.var"][:channels]
     scale = gamma / np.sqrt(var + np.float32(epsilon))

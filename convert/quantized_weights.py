@@ -3,9 +3,9 @@
     payload[o] = rint(s_o · W[o] / step[o]),   step[o] = max|W[o]| / 127 over the widest range any program uses
     folded weight at width k ≈ payload[:O_k, :I_k] · scale_k,   scale_k[o] = step[o] · |bn_k.scale[o]|
 
-s_o is the sign of the batch norm's gamma, the same for every width because gamma is shared: moving it into the
-payload keeps every scale positive, which the int8 kernels of all three runtimes require (LiteRT silently loses
-delegation otherwise).
+s_o is the sign of the batch norm's gamma: moving it into the payload keeps every scale positive, which the int8 kernels
+of all three runtimes require (LiteRT silently loses delegation otherwise). A shared gamma has the same sign at every
+width; switchable ones may not, and then the widths have no payload in common.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.fold import Float, Tensors, batch_norm, weight_slice
+from convert.errors import SliceError
+from convert.fold import Float, Tensors, affine, batch_norm, weight_slice
 from convert.slice_plan import LayerSlice, ProgramPlan
 
 Int8 = NDArray[np.int8]
@@ -33,13 +34,13 @@ class QuantizedWeight:
     """[O], above 0."""
 
 
-def quantize_weight(tensors: Tensors, widest: LayerSlice) -> QuantizedWeight:
-    """Return the shared integers of a layer from the widest range in which it is used."""
-    weight = weight_slice(tensors, widest)
-    sign = np.ones(widest.out_channels, np.float32)
-    if widest.statistics is not None:
-        gamma = tensors[f"{widest.name}_bn.weight"][: widest.out_channels]
-        sign = np.where(np.abs(gamma) < NEGLIGIBLE * np.abs(gamma).max(initial=0), 0, np.sign(gamma)).astype(np.float32)
+def quantize_weight(tensors: Tensors, uses: Sequence[LayerSlice]) -> QuantizedWeight:
+    """Return the shared integers of a layer from the widest of the ranges in which it is used.
+
+    A channel whose gamma is positive at one width and negative at another is a SliceError.
+    """
+    weight = weight_slice(tensors, max(uses, key=lambda piece: (piece.out_channels, piece.in_channels)))
+    sign = _signs(tensors, uses)
     reach = np.abs(weight).max(axis=(1, 2, 3))
     step = np.where(reach > 0, reach / np.float32(127), np.float32(1)).astype(np.float32)
     payload = np.rint(weight * (sign / step)[:, None, None, None]).clip(-127, 127).astype(np.int8)
@@ -48,13 +49,11 @@ def quantize_weight(tensors: Tensors, widest: LayerSlice) -> QuantizedWeight:
 
 def quantize_weights(tensors: Tensors, programs: Sequence[ProgramPlan]) -> dict[str, QuantizedWeight]:
     """Return the shared integers of every layer of a set of programs."""
-    widest: dict[str, LayerSlice] = {}
+    uses: dict[str, list[LayerSlice]] = {}
     for program in programs:
         for layer in program.layers:
-            seen = widest.get(layer.name)
-            if seen is None or (layer.out_channels, layer.in_channels) > (seen.out_channels, seen.in_channels):
-                widest[layer.name] = layer
-    return {name: quantize_weight(tensors, layer) for name, layer in widest.items()}
+            uses.setdefault(layer.name, []).append(layer)
+    return {name: quantize_weight(tensors, pieces) for name, pieces in uses.items()}
 
 
 def scale_at(quantized: QuantizedWeight, tensors: Tensors, layer: LayerSlice, epsilon: float) -> Float:
@@ -71,6 +70,27 @@ def scale_at(quantized: QuantizedWeight, tensors: Tensors, layer: LayerSlice, ep
 def payload_at(quantized: QuantizedWeight, layer: LayerSlice) -> Int8:
     """Return the payload's range at this width, OIHW."""
     return quantized.payload[: layer.out_channels, : layer.in_channels]
+
+
+def _signs(tensors: Tensors, uses: Sequence[LayerSlice]) -> Float:
+    """Return the sign of gamma per channel of the widest use; 0 where it is negligible at every width."""
+    channels = max(piece.out_channels for piece in uses)
+    if uses[0].statistics is None:
+        return np.ones(channels, np.float32)
+    signs = np.zeros((len(uses), channels), np.float32)
+    for row, piece in zip(signs, uses, strict=True):
+        gamma, _ = affine(tensors, piece)
+        counts = np.abs(gamma) >= NEGLIGIBLE * np.abs(gamma).max(initial=0)
+        row[: piece.out_channels] = np.sign(gamma) * counts
+    clashing = np.flatnonzero(signs.max(axis=0) * signs.min(axis=0) < 0)
+    if clashing.size:
+        raise SliceError(
+            f"layer {uses[0].name}: gamma of {clashing.size} channel(s), first {clashing[0]}, is negative at some of "
+            "the widths and positive at others (switchable batch norm), so these cannot share weights; convert one by one "
+            "with --widths"
+        )
+    agreed: Float = np.sign(signs.sum(axis=0))
+    return agreed
 
 
 QuantizedWeights = Mapping[str, QuantizedWeight]

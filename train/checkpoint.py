@@ -109,9 +109,9 @@ def _layer_tensors(layer: LayerSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield f"{layer.name}.bias", (outputs,)
     if layer.statistics is None:
         return
-    yield f"{layer.name}_bn.weight", (outputs,)
-    yield f"{layer.name}_bn.bias", (outputs,)
     for index, channels in zip(layer.statistics, layer.out_channels, strict=True):
+        for parameter in ("weight", "bias"):
+            yield f"{layer.batch_norm_affine(index)}.{parameter}", (channels if layer.switchable else outputs,)
         yield f"{layer.name}_bn.statistics.{index}.mean", (channels,)
         yield f"{layer.name}_bn.statistics.{index}.var", (channels,)
 

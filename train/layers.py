@@ -10,9 +10,6 @@ from torch import Tensor, nn
 
 from train.spec import LayerSpec
 
-BN_MOMENTUM = 0.1
-"""Share of the newest batch in the running statistics while training; recalibration replaces them afterwards."""
-
 
 class SlicedConv2d(nn.Module):
     """A full, depthwise or 1×1 convolution, padded by kernel // 2. Parameters are zero until initialised or loaded."""
@@ -50,19 +47,26 @@ class SlicedLinear(nn.Module):
 
 
 class Statistics(nn.Module):
-    """The running mean and variance of one set of channels."""
+    """The mean and variance of one set of channels; in switchable batch norm with an affine of its own."""
 
     mean: Tensor
     var: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, switchable: bool) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("var", torch.ones(channels))
+        self.weight = nn.Parameter(torch.ones(channels)) if switchable else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if switchable else None
 
 
 class WidthBatchNorm2d(nn.Module):
-    """Batch norm with statistics per index and ONE affine that every width slices (DS-Net, Li et al., CVPR 2021)."""
+    """Batch norm with statistics per index and ONE affine that every width slices (DS-Net, Li et al., CVPR 2021).
+
+    Switchable (S-Nets, Yu et al., ICLR 2019): an affine per index too. Training touches no statistics: one step runs a
+    batch through the same layer several times, and the weights that a running mean has seen are not the final ones. So
+    `train.recalibrate_bn` measures them once training is over.
+    """
 
     def __init__(self, layer: LayerSpec, epsilon: float) -> None:
         super().__init__()
@@ -71,9 +75,11 @@ class WidthBatchNorm2d(nn.Module):
         self.indices = layer.statistics
         self.channels = layer.out_channels
         self.epsilon = epsilon
-        self.weight = nn.Parameter(torch.ones(layer.out_channels[-1]))
-        self.bias = nn.Parameter(torch.zeros(layer.out_channels[-1]))
-        self.statistics = nn.ModuleList(Statistics(channels) for channels in statistics_channels(layer))
+        self.weight = None if layer.switchable else nn.Parameter(torch.ones(layer.out_channels[-1]))
+        self.bias = None if layer.switchable else nn.Parameter(torch.zeros(layer.out_channels[-1]))
+        self.statistics = nn.ModuleList(
+            Statistics(channels, layer.switchable) for channels in statistics_channels(layer)
+        )
 
     def statistics_of(self, width: int) -> Statistics:
         """Return the statistics that `width` normalises with."""
@@ -81,13 +87,19 @@ class WidthBatchNorm2d(nn.Module):
         assert isinstance(statistics, Statistics)
         return statistics
 
+    def affine_of(self, width: int) -> tuple[Tensor, Tensor]:
+        """Return gamma and beta of `width`, (c_out[w],) each."""
+        owner = self.statistics_of(width) if self.weight is None else self
+        assert owner.weight is not None and owner.bias is not None
+        channels = self.channels[width]
+        return owner.weight[:channels], owner.bias[:channels]
+
     def forward(self, x: Tensor, width: int) -> Tensor:
         """Normalise (n, c_out[w], h, w): by the batch in training mode, by the statistics of `width` otherwise."""
-        statistics, channels = self.statistics_of(width), self.channels[width]
-        return F.batch_norm(
-            x, statistics.mean, statistics.var, self.weight[:channels], self.bias[:channels],
-            self.training, BN_MOMENTUM, self.epsilon,
-        )  # fmt: skip
+        statistics = self.statistics_of(width)
+        mean, var = (None, None) if self.training else (statistics.mean, statistics.var)
+        gamma, beta = self.affine_of(width)
+        return F.batch_norm(x, mean, var, gamma, beta, training=self.training, eps=self.epsilon)
 
 
 def statistics_channels(layer: LayerSpec) -> list[int]:

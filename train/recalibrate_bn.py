@@ -1,7 +1,7 @@
 """Batch-norm statistics per width, recomputed from data once the weights are final (US-Nets, Yu & Huang, ICCV 2019).
 
-Training leaves the statistics of a width stale (it is drawn now and then) or mixed (`largest` shares the last set of
-every routed stage with the widest width), so every set is measured again, by the first width that uses it.
+Training normalises by the batch and keeps no statistics (`train.layers.WidthBatchNorm2d`), so every set is measured
+here, by the first width that uses it: `largest` shares the last set of every routed stage with the widest width.
 """
 
 from collections.abc import Iterable

@@ -14,12 +14,13 @@ Layout of one network (DS-Net, Li et al., CVPR 2021, section 4; block: MobileNet
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from importlib import resources
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from train.errors import SpecError
 
@@ -28,6 +29,7 @@ MAX_SPEC_BYTES = 1 << 20
 MAX_CHANNELS, MAX_CLASSES, MAX_RESOLUTION, MAX_WIDTHS, MAX_DEPTH = 16384, 100_000, 2048, 256, 256
 
 LayerKind = Literal["conv", "depthwise", "linear"]
+BatchNormKind = Literal["shared affine", "switchable"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class StageSpec:
     """Stride of the first block; the others have 1."""
     kernel: int = 3
     """Side of the square depthwise (stem: full) kernel, odd."""
+    widest: int | None = None
+    """Output channels that the attention reading them is sized for; None: the last of `channels`. A network cut from a
+    wider one keeps that one's."""
 
     def index(self, width: int, n_widths: int, routed: bool) -> int:
         """Return which entry of `channels` (and which set of batch-norm statistics) `width` uses."""
@@ -76,6 +81,12 @@ class LayerSpec:
     """Batch-norm statistics index per width index; None for a layer without batch norm."""
     output_size: int
     """Side of the square output in pixels."""
+    switchable: bool = False
+    """Whether every set of batch-norm statistics has an affine of its own."""
+
+    def batch_norm_affine(self, statistics: int) -> str:
+        """Return the prefix of the gamma and beta that go with a set of statistics: PREFIX.weight, PREFIX.bias."""
+        return f"{self.name}_bn.statistics.{statistics}" if self.switchable else f"{self.name}_bn"
 
     def macs(self, width: int) -> int:
         """Return the multiply-accumulates of this layer at `width`."""
@@ -124,6 +135,9 @@ class SupernetSpec:
     dropout: float = 0.2
     """Dropout before the classifier, applied to the largest network in training only."""
     bn_epsilon: float = 1e-5
+    batch_norm: BatchNormKind = "shared affine"
+    """Batch norm has statistics per width. Its gamma and beta: one set that every width slices (DS-Net), or
+    "switchable", one per width (S-Nets, Yu et al., ICLR 2019)."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     family: str = "ds_mbv1"
@@ -152,7 +166,7 @@ class SupernetSpec:
         stats = self._statistics(-1)
         return LayerSpec(
             "stem", "conv", (3,) * (self.largest + 1), self._channels(-1),
-            self.stem.kernel, self.stem.stride, False, stats, size,
+            self.stem.kernel, self.stem.stride, False, stats, size, self._switchable,
         )  # fmt: skip
 
     @cached_property
@@ -200,26 +214,50 @@ class SupernetSpec:
     def from_json(cls, text: str) -> "SupernetSpec":
         """Read a spec; anything missing, unknown or out of range is a SpecError that lists every problem."""
         try:
-            fields = json.loads(text)
-            return cls.from_dict(fields)
-        except KeyError as error:
-            raise SpecError(f"not a supernet spec: field {error} is missing") from error
+            return cls.from_dict(json.loads(text))
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise SpecError(f"not a supernet spec: {error}") from error
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "SupernetSpec":
-        """Build a spec from the dictionary that `to_json` writes."""
-        known = dict(fields)
+    def from_dict(cls, values: dict[str, Any]) -> "SupernetSpec":
+        """Build a spec from the dictionary that `to_json` writes; a field unknown or missing is a SpecError."""
+        known = _fields(cls, values, "the spec")
         stem, stages, gate = known.pop("stem"), known.pop("stages"), known.pop("gate")
-        tuples: dict[str, Any] = {key: tuple(known.pop(key)) for key in ("mean", "std") if key in known}
         return cls(
-            stem=_stage(stem),
-            stages=tuple(_stage(stage) for stage in stages),
-            gate=GateSpec(stage=gate["stage"], choices=tuple(gate["choices"])) if gate else None,
-            **tuples,
+            stem=StageSpec(**_fields(StageSpec, stem, "stem")),
+            stages=tuple(StageSpec(**_fields(StageSpec, stage, f"stages[{i}]")) for i, stage in enumerate(stages)),
+            gate=None if gate is None else GateSpec(**_fields(GateSpec, gate, "gate")),
             **known,
         )
+
+    def restricted_to(self, widths: Sequence[int]) -> "SupernetSpec":
+        """Return the spec of these widths alone, ascending, without gate and without training-only channels.
+
+        Index i of the new spec costs what `widths[i]` costs here, less the gate. One width gives an ordinary static
+        network. Widths that are none, unknown or out of order are a SpecError.
+        """
+        if not widths or list(widths) != sorted(set(widths) & set(range(self.n_widths))):
+            raise SpecError(
+                f"widths {list(widths)} are not ascending choices of 0…{self.n_widths - 1} of spec {self.name!r}; "
+                "name one or more of these"
+            )
+        return replace(
+            self,
+            name=f"{self.name}_w{'_'.join(str(width) for width in widths)}",
+            stem=self._restricted(-1, widths),
+            stages=tuple(self._restricted(place, widths) for place in range(len(self.stages))),
+            gate=None,
+        )
+
+    def _restricted(self, place: int, widths: Sequence[int]) -> StageSpec:
+        stage = self._at(place)
+        indices = widths if self._is_routed(place) else (0,)
+        channels = tuple(stage.channels[index] for index in indices)
+        return replace(stage, channels=channels, widest=stage.widest or stage.channels[-1])
+
+    @property
+    def _switchable(self) -> bool:
+        return self.batch_norm == "switchable"
 
     def _at(self, place: int) -> StageSpec:
         """Return the stage at an index into `stages`; the stem's place is -1."""
@@ -240,18 +278,20 @@ class SupernetSpec:
 
     def _block(self, name: str, before: int, place: int, stride: int, size: int, gated: bool) -> BlockSpec:
         wide_in, wide_out = self._channels(before), self._channels(place)
-        reduced = (max(1, int(self._at(before).channels[-1] * self.attention_ratio + 0.5)),) * (self.largest + 1)
+        widest = self._at(before).widest or self._at(before).channels[-1]
+        reduced = (max(1, int(widest * self.attention_ratio + 0.5)),) * (self.largest + 1)
         choices = (len(self.gate.choices),) * (self.largest + 1) if self.gate and gated else None
         return BlockSpec(
             name=name,
             depthwise=LayerSpec(
                 f"{name}.depthwise", "depthwise", wide_in, wide_in,
-                self._at(place).kernel, stride, False, self._statistics(before), size,
+                self._at(place).kernel, stride, False, self._statistics(before), size, self._switchable,
             ),
             reduce=LayerSpec(f"{name}.attention.reduce", "conv", wide_in, reduced, 1, 1, True, None, 1),
             expand=LayerSpec(f"{name}.attention.expand", "conv", reduced, wide_in, 1, 1, True, None, 1),
             pointwise=LayerSpec(
-                f"{name}.pointwise", "conv", wide_in, wide_out, 1, 1, False, self._statistics(place), size,
+                f"{name}.pointwise", "conv", wide_in, wide_out,
+                1, 1, False, self._statistics(place), size, self._switchable,
             ),
             gate=LayerSpec("gate", "conv", reduced, choices, 1, 1, False, None, 1) if choices else None,
         )  # fmt: skip
@@ -278,8 +318,19 @@ def load_spec(name_or_path: str) -> SupernetSpec:
     return SupernetSpec.from_json((resources.files("train") / "specs" / f"{name_or_path}.json").read_text())
 
 
-def _stage(fields: dict[str, Any]) -> StageSpec:
-    return StageSpec(**{**fields, "channels": tuple(fields["channels"])})
+def _fields(kind: type[SupernetSpec | StageSpec | GateSpec], values: Any, place: str) -> dict[str, Any]:
+    """Return a JSON object as the keyword arguments of `kind`; one that does not fit is a SpecError."""
+    if not isinstance(values, dict):
+        raise SpecError(f"not a supernet spec: {place} is {values!r:.60}, valid: a JSON object")
+    valid = {field.name: field.default is MISSING for field in fields(kind)}
+    unknown = ", ".join(repr(name) for name in values if name not in valid)
+    missing = ", ".join(repr(name) for name, required in valid.items() if required and name not in values)
+    problems = [
+        f"{what} field {names:.200} in {place}" for what, names in (("unknown", unknown), ("missing", missing)) if names
+    ]
+    if problems:
+        raise SpecError(f"not a supernet spec: {'; '.join(problems)}; valid: {', '.join(valid)}")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _problems(spec: SupernetSpec) -> list[str]:
@@ -289,6 +340,8 @@ def _problems(spec: SupernetSpec) -> list[str]:
         found.append(f"family {spec.family!r} is unknown (valid: ds_mbv1)")
     if spec.activation not in ACTIVATIONS:
         found.append(f"activation {spec.activation!r} is unknown (valid: {', '.join(ACTIVATIONS)})")
+    if spec.batch_norm not in get_args(BatchNormKind):
+        found.append(f"batch_norm {spec.batch_norm!r} is unknown (valid: {', '.join(get_args(BatchNormKind))})")
     if not _whole(spec.resolution, 8, MAX_RESOLUTION):
         found.append(f"resolution {spec.resolution} is not within 8…{MAX_RESOLUTION}")
     if not _whole(spec.classes, 2, MAX_CLASSES):
@@ -316,6 +369,8 @@ def _stage_problems(stage: StageSpec) -> list[str]:
         found.append(f"channels need 1…{MAX_WIDTHS} whole numbers within 1…{MAX_CHANNELS}")
     elif list(stage.channels) != sorted(stage.channels):
         found.append(f"channels {list(stage.channels)} must not decrease")
+    elif stage.widest is not None and not _whole(stage.widest, stage.channels[-1], MAX_CHANNELS):
+        found.append(f"widest {stage.widest} is not within {stage.channels[-1]}…{MAX_CHANNELS}")
     if not _whole(stage.depth, 1, MAX_DEPTH) or not _whole(stage.stride, 1, 4):
         found.append(f"depth must be within 1…{MAX_DEPTH}, stride within 1…4")
     if not _whole(stage.kernel, 1, 15) or stage.kernel % 2 == 0:

@@ -1,5 +1,7 @@
 """Batch-norm folding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,9 @@ CHECKPOINT = trained_like()
 EPSILON = CHECKPOINT.spec.bn_epsilon
 LAYERS = [piece for plan in plan_programs(CHECKPOINT.spec, [0, 2, 3]) for piece in plan.layers]
 NORMED = [piece for piece in LAYERS if piece.statistics is not None]
+
+
+SWITCHABLE = trained_like(replace(CHECKPOINT.spec, batch_norm="switchable"))
 
 
 @pytest.mark.parametrize("piece", NORMED, ids=lambda piece: f"{piece.name}-{piece.out_channels}")
@@ -39,6 +44,21 @@ def test_constants_follow_coremltools_order_of_operations_bit_for_bit() -> None:
     expected = tensors[f"{piece.name}.weight"][:o, : piece.in_channels] * s[:, None, None, None]
     assert weight.tobytes() == np.ascontiguousarray(expected).tobytes()
     assert bias.tobytes() == (s * (np.float32(0) - mean) + tensors[f"{name}.bias"][:o]).tobytes()
+
+
+@pytest.mark.parametrize("width", range(SWITCHABLE.spec.n_widths))
+def test_switchable_batch_norm_folds_the_affine_of_its_own_width(width: int) -> None:
+    pieces = [piece for plan in plan_programs(SWITCHABLE.spec, [width]) for piece in plan.layers]
+    (piece,) = [piece for piece in pieces if piece.name == "stages.3.0.pointwise"]
+    shared = {
+        f"stages.3.0.pointwise_bn.{name}": SWITCHABLE.tensors[f"stages.3.0.pointwise_bn.statistics.{width}.{name}"]
+        for name in ("weight", "bias")
+    }
+    as_shared = replace(piece, layer=replace(piece.layer, switchable=False))
+    for found, expected in zip(
+        fold(SWITCHABLE.tensors, piece, EPSILON), fold(SWITCHABLE.tensors | shared, as_shared, EPSILON), strict=True
+    ):
+        assert found.tobytes() == expected.tobytes()
 
 
 def test_a_layer_without_bias_or_batch_norm_gets_a_bias_of_zeros() -> None:

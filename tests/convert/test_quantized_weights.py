@@ -1,8 +1,11 @@
 """One payload for all widths."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from convert import SliceError
 from convert.fold import fold
 from convert.quantized_weights import payload_at, quantize_weights, scale_at
 from convert.slice_plan import plan_programs
@@ -44,6 +47,20 @@ def test_a_channel_without_gamma_adds_nothing_and_keeps_a_usable_scale() -> None
     assert not weights[name].payload[5].any()
     scale = float(scale_at(weights[name], tensors, piece, SPEC.bn_epsilon)[5])
     assert 0 < scale < float(scale_at(weights[name], tensors, piece, SPEC.bn_epsilon).max()), f"scale {scale}"
+
+
+def test_switchable_gammas_of_both_signs_are_refused_for_widths_together_and_accepted_apart() -> None:
+    spec = replace(SPEC, batch_norm="switchable")
+    name = "stages.2.1.pointwise"
+    tensors = trained_like(spec).tensors
+    assert quantize_weights(tensors, plan_programs(spec, range(spec.n_widths)))
+    tensors[f"{name}_bn.statistics.2.weight"][5] *= -1
+    with pytest.raises(SliceError, match=rf"layer {name}: gamma of 1 channel\(s\), first 5, is negative at some of"):
+        quantize_weights(tensors, plan_programs(spec, [0, 2]))
+    alone = quantize_weights(tensors, plan_programs(spec, [2]))[name].payload[5]
+    others = quantize_weights(tensors, plan_programs(spec, [0, 1, 3]))[name].payload[5]
+    used = len(alone)
+    assert np.array_equal(np.sign(alone), -np.sign(others[:used])), "the sign of gamma is not in the payload"
 
 
 def test_a_row_of_zeros_gets_a_step_of_one() -> None:

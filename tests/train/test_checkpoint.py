@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,18 @@ def test_a_checkpoint_reads_back_equal_with_the_hash_of_its_file(written: Path, 
     assert loaded.sha256 == sha256_file(written)
     assert loaded.tensors.keys() == tensors.keys()
     assert all(np.array_equal(loaded.tensors[name], tensors[name]) for name in tensors)
+
+
+def test_a_switchable_network_keeps_an_affine_beside_every_set_of_statistics(tmp_path: Path, tensors: Tensors) -> None:
+    spec, path = replace(MICRO, batch_norm="switchable"), tmp_path / "switchable.safetensors"
+    shapes = expected_tensors(spec)
+    affines = {name for name in shapes if "pointwise_bn" in name and name.startswith("stages.2.0") and "weight" in name}
+    assert affines == {f"stages.2.0.pointwise_bn.statistics.{index}.weight" for index in range(5)}
+    assert shapes["stages.2.0.pointwise_bn.statistics.3.bias"] == (12,)
+    save_checkpoint(path, spec, {name: np.full(shape, 2, np.float32) for name, shape in shapes.items()}, {})
+    assert load_checkpoint(path).spec == spec
+    with pytest.raises(CheckpointError, match=r"missing: stem_bn\.statistics\.0\.weight.*unexpected: stem_bn\.weight"):
+        save_checkpoint(path, spec, tensors, {})
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path, tensors: Tensors) -> None:

@@ -1,5 +1,7 @@
 """A layer at a width is the plain layer made of the prefix of its tensors."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -67,11 +69,41 @@ def test_batch_norm_has_statistics_per_width_and_one_affine() -> None:
     assert torch.equal(norm(x, 1), 2 * before), "the affine is not shared"
 
 
-def test_training_a_width_moves_only_its_own_statistics() -> None:
-    norm = WidthBatchNorm2d(BLOCK.pointwise, epsilon=1e-5).train()
-    norm(torch.randn(8, 8, 2, 2) + 3, 2)
-    moved = [index for index, statistics in enumerate(norm.statistics) if statistics.mean.abs().max() > 0]
-    assert moved == [2]
+def test_switchable_batch_norm_has_an_affine_per_width_and_none_in_common() -> None:
+    norm = WidthBatchNorm2d(replace(BLOCK.pointwise, switchable=True), epsilon=1e-5).eval()
+    shapes = {name: len(parameter) for name, parameter in norm.named_parameters()}
+    assert shapes == {
+        f"statistics.{index}.{name}": count
+        for index, count in enumerate([4, 6, 8, 10, 12])
+        for name in ("weight", "bias")
+    }
+    x = torch.randn(4, 6, 2, 2)
+    before = norm(x, 1)
+    gammas = [norm.affine_of(width)[0] for width in range(5)]
+    with torch.no_grad():
+        gammas[3].mul_(2)
+    assert torch.equal(norm(x, 1), before), "the affine of width 3 changed width 1"
+    with torch.no_grad():
+        gammas[1].mul_(2)
+    assert torch.equal(norm(x, 1), 2 * before), "width 1 does not use its affine"
+
+
+def test_a_switchable_width_learns_its_own_affine_alone() -> None:
+    norm = WidthBatchNorm2d(replace(BLOCK.pointwise, switchable=True), epsilon=1e-5).train()
+    norm(torch.randn(8, 8, 2, 2), 2).square().sum().backward()
+    learning = {name for name, parameter in norm.named_parameters() if parameter.grad is not None}
+    assert learning == {"statistics.2.weight", "statistics.2.bias"}
+
+
+@pytest.mark.parametrize("switchable", [False, True])
+def test_training_normalises_by_the_batch_and_touches_no_statistics(switchable: bool) -> None:
+    norm = WidthBatchNorm2d(replace(BLOCK.pointwise, switchable=switchable), epsilon=1e-5).train()
+    before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
+    found = norm(torch.randn(8, 8, 2, 2) * 5 + 3, 2)
+    mean, deviation = found.mean((0, 2, 3)).abs().max().item(), found.std((0, 2, 3), correction=0)
+    assert mean < 1e-5, f"largest channel mean {mean}"
+    assert (deviation - 1).abs().max().item() < 1e-3, f"deviations {deviation}"
+    assert all(torch.equal(buffer, before[name]) for name, buffer in norm.named_buffers())
 
 
 def test_normalising_by_the_batch_needs_no_training_mode() -> None:

@@ -1,5 +1,7 @@
 """Recalibrated statistics are the data's own, for every width, whatever `largest` shares with the others."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -22,7 +24,7 @@ def model() -> Supernet:
 def inputs_of(model: Supernet, name: str, images: torch.Tensor, width: int) -> torch.Tensor:
     """Return what reaches the batch norm `name` at `width` when the layers below normalise by this batch."""
     seen: list[torch.Tensor] = []
-    copy = Supernet.from_tensors(MICRO, model.tensors())
+    copy = Supernet.from_tensors(model.spec, model.tensors())
     hook = copy.get_submodule(name).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     normalise_by_batch(copy)
     copy(images, width)
@@ -48,6 +50,21 @@ def test_statistics_equal_direct_ones_at_every_width_of_the_routing_space(model:
             assert error < 1e-5, f"{name}, width {width}: relative error {error}"
 
 
+def test_switchable_affines_shape_what_the_next_layer_measures() -> None:
+    model = Supernet(replace(MICRO, batch_norm="switchable"))
+    initialise(model, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.stages[1][0].pointwise_bn.parameters():
+            parameter.add_(torch.rand(parameter.shape, generator=generator))
+    images, name = normal_images(MICRO, 16), "stages.1.1.depthwise_bn"
+    recalibrate(model, [images])
+    for width in range(MICRO.n_widths):
+        direct = inputs_of(model, name, images, width).mean((0, 2, 3))
+        error = (model.get_submodule(name).statistics_of(width).mean - direct).abs().max().item()
+        assert error < 1e-5, f"width {width}: largest difference {error}"
+
+
 def test_unequal_batches_are_pooled_exactly(model: Supernet) -> None:
     images = normal_images(MICRO, 20) * torch.linspace(0.1, 3, 20).view(-1, 1, 1, 1)
     recalibrate(model, [images[:4], images[4:7], images[7:]])
@@ -61,7 +78,8 @@ def test_only_the_images_decide_not_the_statistics_found(model: Supernet) -> Non
     images = normal_images(MICRO, 12)
     recalibrate(model, [images])
     first = model.tensors()
-    model(normal_images(MICRO, 12, seed=5) * 9, MICRO.largest)
+    recalibrate(model, [normal_images(MICRO, 12, seed=5) * 9])
+    assert any((first[name] != tensor).any() for name, tensor in model.tensors().items())
     recalibrate(model, [images])
     again = model.tensors()
     assert all((first[name] == again[name]).all() for name in first)

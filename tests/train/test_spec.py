@@ -5,11 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from tests.train.networks import MICRO
+from tests.train.networks import MICRO, normal_images
 from train import GateSpec, SpecError, StageSpec, SupernetSpec, load_spec
+from train.checkpoint import expected_tensors
+from train.initialise import initial_supernet
 from train.spec import spec_names
+from train.supernet import Supernet
 
 
 @pytest.mark.parametrize("name", spec_names())
@@ -44,6 +49,7 @@ def test_the_largest_network_is_the_widest_where_nothing_else_widens() -> None:
     [
         ({"family": "resnet"}, "family 'resnet' is unknown"),
         ({"activation": "gelu"}, "valid: silu, relu, relu6, hardswish"),
+        ({"batch_norm": "none"}, "batch_norm 'none' is unknown (valid: shared affine, switchable)"),
         ({"resolution": 4}, "resolution 4 is not within 8…2048"),
         ({"resolution": 32.0}, "resolution 32.0 is not within"),
         ({"classes": 1}, "classes 1 is not within"),
@@ -59,6 +65,7 @@ def test_the_largest_network_is_the_widest_where_nothing_else_widens() -> None:
         ({"stem": StageSpec((0, 4), 1, 1)}, "stem: channels need"),
         ({"stem": StageSpec((4, 6), 1, 5)}, "stride within 1…4"),
         ({"stem": StageSpec((4, 6), 1, 1, kernel=4)}, "kernel 4 must be odd"),
+        ({"stem": StageSpec((4, 6), 1, 1, widest=5)}, "widest 5 is not within 6…16384"),
         ({"stem": StageSpec((4, 6, 8), 1, 1)}, "stem has 3 channel counts; before the gate, 1 or 2 are valid"),
         ({"stages": tuple(replace(stage, depth=100) for stage in MICRO.stages)}, "more than 256 blocks"),
         ({"gate": GateSpec(stage=3, choices=(0,))}, "gate stage 3 is not within 0…2"),
@@ -75,6 +82,21 @@ def test_a_spec_out_of_range_is_refused_by_name(changes: dict[str, Any], message
     assert "\n" not in str(refused.value)
 
 
+def test_an_unknown_field_is_named_with_its_place_and_the_valid_ones() -> None:
+    fields = json.loads(MICRO.to_json())
+    fields["stages"][1]["dpeth"] = fields["stages"][1].pop("depth")
+    with pytest.raises(SpecError) as refused:
+        SupernetSpec.from_dict(fields)
+    assert str(refused.value) == (
+        "not a supernet spec: unknown field 'dpeth' in stages[1]; missing field 'depth' in stages[1]; "
+        "valid: channels, depth, stride, kernel, widest"
+    )
+    with pytest.raises(SpecError, match="unknown field 'colour' in the spec; valid: name, resolution"):
+        SupernetSpec.from_json(MICRO.to_json().replace('"name"', '"colour":1,"name"'))
+    with pytest.raises(SpecError, match="unknown field 'kind' in gate; valid: stage, choices"):
+        SupernetSpec.from_json(MICRO.to_json().replace('"choices"', '"kind":1,"choices"'))
+
+
 def test_all_problems_are_reported_together() -> None:
     with pytest.raises(SpecError, match=r"activation.*resolution.*classes"):
         replace(MICRO, activation="gelu", resolution=1, classes=0)
@@ -87,6 +109,82 @@ def test_a_gated_spec_of_three_widths_refuses_a_stem_of_three_in_one_line() -> N
     assert "\n" not in str(caught.value)
 
 
+def test_batch_norm_is_shared_where_a_spec_does_not_say() -> None:
+    fields = json.loads(MICRO.to_json())
+    assert fields.pop("batch_norm") == "shared affine"
+    assert SupernetSpec.from_dict(fields) == MICRO
+    switchable = replace(MICRO, batch_norm="switchable")
+    assert SupernetSpec.from_json(switchable.to_json()) == switchable
+
+
+def test_switchable_batch_norm_costs_a_width_nothing_once_folded() -> None:
+    switchable = replace(MICRO, batch_norm="switchable")
+    for width in range(MICRO.largest + 1):
+        assert switchable.params(width) == MICRO.params(width)
+        assert switchable.macs(width) == MICRO.macs(width)
+
+
+@pytest.mark.parametrize("widths", [(0,), (3,), (0, 2), (0, 1, 2, 3)])
+@pytest.mark.parametrize("name", spec_names())
+def test_a_restricted_spec_costs_what_its_widths_cost_in_the_original(name: str, widths: tuple[int, ...]) -> None:
+    spec = load_spec(name)
+    restricted = spec.restricted_to(widths)
+    assert restricted.name == f"{name}_w{'_'.join(map(str, widths))}"
+    assert restricted.gate is None
+    assert (restricted.n_widths, restricted.largest) == (len(widths), len(widths) - 1)
+    gate = next(block.gate for block in spec.blocks if block.gate)
+    for index, width in enumerate(widths):
+        assert restricted.macs(index) == spec.macs(width) - gate.macs(width)
+        assert restricted.params(index) == spec.params(width) - gate.params(width)
+    assert SupernetSpec.from_json(restricted.to_json()) == restricted
+
+
+def test_a_restricted_spec_can_be_restricted_again() -> None:
+    twice = MICRO.restricted_to((0, 2, 4)).restricted_to((1,))
+    assert replace(twice, name="micro_w2") == MICRO.restricted_to((2,))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("widths", [(0,), (3,), (1, 4)])
+@pytest.mark.parametrize("batch_norm", ["shared affine", "switchable"])
+def test_a_restricted_network_answers_as_the_same_widths_of_the_supernet(
+    batch_norm: str, widths: tuple[int, ...]
+) -> None:
+    spec = replace(MICRO, batch_norm=batch_norm)
+    supernet, images = initial_supernet(spec, seed=0), normal_images(MICRO, 4)
+    restricted = spec.restricted_to(widths)
+    cut = Supernet.from_tensors(restricted, restrict_tensors(spec, supernet.tensors(), widths))
+    for index, width in enumerate(widths):
+        difference = (cut(images, index) - supernet(images, width)).abs().max().item()
+        assert difference == 0, f"width {width} differs by {difference}"
+
+
+def restrict_tensors(
+    spec: SupernetSpec, tensors: dict[str, np.ndarray], widths: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """Cut a supernet's tensors to `spec.restricted_to(widths)`: prefixes, and the statistics of these widths."""
+    restricted = spec.restricted_to(widths)
+    originals = {layer.name: layer for layer in spec.layers}
+    renamed = {
+        f"{layer.name}_bn.statistics.{index}.": f"{layer.name}_bn.statistics.{originals[layer.name].statistics[width]}."
+        for layer in restricted.layers
+        if layer.statistics is not None
+        for index, width in zip(layer.statistics, widths, strict=True)
+    }
+    cut = {}
+    for name, shape in expected_tensors(restricted).items():
+        prefix = next((prefix for prefix in renamed if name.startswith(prefix)), "")
+        cut[name] = tensors[renamed.get(prefix, "") + name.removeprefix(prefix)][tuple(map(slice, shape))]
+    return cut
+
+
+@pytest.mark.parametrize("widths", [(), (5,), (-1, 0), (2, 1), (1, 1)])
+def test_widths_that_a_spec_does_not_have_are_refused(widths: tuple[int, ...]) -> None:
+    with pytest.raises(SpecError) as refused:
+        MICRO.restricted_to(widths)
+    assert f"widths {list(widths)} are not ascending choices of 0…4 of spec 'micro'" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -95,6 +193,8 @@ def test_a_gated_spec_of_three_widths_refuses_a_stem_of_three_in_one_line() -> N
         "{}",
         "null",
         '{"name": "x"}',
+        MICRO.to_json().replace('"stages":[{', '"stages":[0,{'),
+        MICRO.to_json().replace('"channels":[4,6]', '"channels":4'),
         MICRO.to_json().replace('"stem"', '"stalk"'),
         MICRO.to_json().replace('"depth":1', '"depth":"one"', 1),
         MICRO.to_json().replace('"dropout":0.2', '"dropout":1' + "0" * 400),
@@ -121,7 +221,7 @@ def test_a_spec_loads_from_a_file_and_unknown_names_list_the_valid_ones(tmp_path
     [
         (bytes(range(128, 256)), "not a supernet spec"),
         (b"[" * 100_000, "not a supernet spec"),
-        (b"{}", "field 'stem' is missing"),
+        (b"{}", "missing field 'name', 'resolution'"),
         (b" " * (1 << 20) + b"{}", "a spec has at most 1048576"),
     ],
     ids=["binary", "nested", "empty", "large"],

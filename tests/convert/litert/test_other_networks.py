@@ -1,4 +1,4 @@
-"""Conversion of networks unlike the tiny one: without a gate, with another activation, with a larger kernel."""
+"""Conversion of networks unlike the tiny one: no gate, other activations, kernels or batch norm, fewer widths."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,20 +31,23 @@ NETWORKS = {
     "gate-less": replace(TINY, gate=None),
     "hardswish": replace(TINY, activation="hardswish"),
     "5x5": with_kernel(TINY, 3, 5),
+    "switchable": replace(TINY, batch_norm="switchable"),
+    "restricted": TINY.restricted_to((1, 3)),
 }
 
 
 @pytest.mark.parametrize("spec", NETWORKS.values(), ids=NETWORKS.keys())
 def test_its_ends_convert_in_every_precision_with_parity_of_zero(spec: SupernetSpec, tmp_path: Path) -> None:
     sample = CheckImages("noise", images(spec, 4), [])
-    build_bundle(trained_like(spec), Request(ENDS, PRECISIONS, "onnx2tf", CLASSES), sample, tmp_path)
+    ends = (0, spec.n_widths - 1)
+    build_bundle(trained_like(spec), Request(ends, PRECISIONS, "onnx2tf", CLASSES), sample, tmp_path)
     bundle = open_bundle(tmp_path)
     role = "tail" if spec.gate else "net"
     for precision in PRECISIONS:
         artifact = bundle.artifact("litert", precision)
-        assert [p.name for p in artifact.programs if p.role != "prefix"] == [f"{role}_{width:02d}" for width in ENDS]
+        assert [p.name for p in artifact.programs if p.role != "prefix"] == [f"{role}_{width:02d}" for width in ends]
         assert max(entry.max_abs_difference for entry in artifact.parity) == 0
-        logits = _logits(bundle.verified_bytes(artifact), role, sample.images[0])
+        logits = _logits(bundle.verified_bytes(artifact), role, ends, sample.images[0])
         assert all(np.ptp(values) > 0 for values in logits), logits
     failed = [check for check in verify(tmp_path) if check.outcome == "fail"]
     assert not failed, failed
@@ -60,10 +63,10 @@ def test_a_width_that_no_block_divides_is_refused_before_the_network_is_exported
     assert told == []
 
 
-def _logits(data: bytes, role: str, image: np.ndarray) -> list[np.ndarray]:
+def _logits(data: bytes, role: str, widths: tuple[int, ...], image: np.ndarray) -> list[np.ndarray]:
     interpreter = Interpreter(model_content=data, num_threads=1)
     interpreter.allocate_tensors()
     given = {"image": image}
     if role == "tail":
         given = {"features": interpreter.get_signature_runner("prefix")(image=image)["features"]}
-    return [interpreter.get_signature_runner(f"{role}_{width:02d}")(**given)["logits"] for width in ENDS]
+    return [interpreter.get_signature_runner(f"{role}_{width:02d}")(**given)["logits"] for width in widths]
