@@ -86,8 +86,8 @@ def _signs(tensors: Tensors, uses: Sequence[LayerSlice]) -> Float:
     if clashing.size:
         raise SliceError(
             f"layer {uses[0].name}: gamma of {clashing.size} channel(s), first {clashing[0]}, is negative at some of "
-            "the widths and positive at others (switchable batch norm), so these cannot share weights; convert one by one "
-            "with --widths"
+            "the widths and positive at others (switchable batch norm), so these cannot share weights; "
+            "convert one at a time with --widths"
         )
     agreed: Float = np.sign(signs.sum(axis=0))
     return agreed
