@@ -1,38 +1,84 @@
-"""Labelled image sets and the batches made of them. Images come from strangers: checked, then decoded.
+"""Labelled image sets and the batches made of them. Images come from strangers: all are checked when a set is opened.
 
-Images are prepared as the phone runtimes do it: turned upright, 8-bit RGB, scaled bilinearly (with antialias) to
-resolution × resolution without keeping the aspect ratio, then (pixel / 255 − mean) / std.
+Pixels are those that the device sees (`common.images`), as uint8; normalising them is part of a training step.
 
-Shapes: n images, r = spec.resolution.
+Shapes: n images, r pixels a side.
 """
 
-import io
+import logging
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from common.images import DamagedImageError, decode_square
 from train.errors import DataError
+from train.sources import ImageFile, Rows, open_rows
 from train.spec import SupernetSpec
 
-MAX_PIXELS = 100_000_000
-"""The largest image decoded: 100 megapixels, more than any phone camera writes."""
 MEMORY_LIMIT_BYTES = 1 << 30
 """Sets up to this size are decoded once and held as uint8; larger ones are decoded when a batch needs them."""
+MAX_DAMAGED_SHARE = 0.1
+"""A set with more of its images damaged is refused: then the copy is at fault, and what is left may miss classes."""
+NAMED = 5
+"""Damaged images that a line names."""
+ROWS_PER_TASK = 64
 DIGITS_SPLIT = {"train": 0.6, "calibration": 0.2, "test": 0.2}
 
-LAYOUT = (
-    "a folder with one sub-folder per class (or with folders train, calibration, test of those), or .parquet file(s)"
-)
+logger = logging.getLogger(__name__)
 
-ImageDataset = Dataset[tuple[Tensor, ...]]
+
+class DecodedImages(TensorDataset):
+    """A set held in memory, pixels uint8 (n, 3, r, r) and labels int64 (n,): a batch is one indexing operation."""
+
+    def __getitems__(self, places: list[int]) -> tuple[Tensor, ...]:
+        """Return a whole batch."""
+        return tuple(tensor[places] for tensor in self.tensors)
+
+
+class DecodedOnDemand(Dataset[tuple[Tensor, ...]]):
+    """Decodes an image each time it is asked for; one found damaged then is replaced by the next readable one."""
+
+    def __init__(self, rows: Rows, numbers: Tensor, resolution: int, damaged: dict[int, str]) -> None:
+        self.rows = rows
+        self.numbers = numbers
+        """The rows that belong to this set, int64 (n,)."""
+        self.resolution = resolution
+        self.damaged = damaged
+        """Images found damaged since the set was opened, by row."""
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, ...]:
+        for step in range(len(self)):
+            number = int(self.numbers[(place + step) % len(self)])
+            if number not in self.damaged and (pixels := self._decoded(number)) is not None:
+                return pixels, self.rows.labels[number]
+        raise DataError(f"no image of {self.rows.source} can be read any more; check that it is still there")
+
+    def _decoded(self, number: int) -> Tensor | None:
+        (file,) = self.rows.files(number, number + 1)
+        try:
+            return torch.from_numpy(_pixels(file, self.resolution).copy())
+        except DamagedImageError as error:
+            self.damaged[number] = _named(file, error)
+            logger.warning("left out from now on: %s", self.damaged[number])
+            _check_share(self.rows, self.damaged.values())
+            return None
+
+
+ImageDataset = TensorDataset | DecodedOnDemand
 
 
 @dataclass(frozen=True)
@@ -43,51 +89,71 @@ class ImageSet:
     count: int
     classes: tuple[str, ...]
     """Class names in label order."""
+    damaged: tuple[str, ...] = ()
+    """The images left out when the set was opened: `name (reason)`, in order."""
 
 
-class DecodedOnDemand(ImageDataset):
-    """Decodes an image each time it is asked for."""
-
-    def __init__(self, rows: datasets.Dataset, resolution: int) -> None:
-        self.rows = rows
-        self.resolution = resolution
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, number: int) -> tuple[Tensor, ...]:
-        row = self.rows[number]
-        return _decode(row["image"], self.resolution, f"image {number}"), torch.tensor(row["label"])
-
-
-def load_images(path: Path, spec: SupernetSpec, split: str = "train") -> ImageSet:
-    """Open one split of a labelled image set at the resolution of `spec`.
+def load_images(
+    source: Path | str, spec: SupernetSpec, split: str = "train", resolution: int | None = None
+) -> ImageSet:
+    """Open one split of a labelled image set, for the classes of `spec`; `resolution` defaults to the spec's.
 
     A folder of class sub-folders, or one with a folder per split; a parquet file, or a folder of them named
-    SPLIT-*.parquet (columns image {bytes, path} and label). Raises DataError when there is nothing to read, an image is
-    damaged or a label does not fit `spec.classes`.
+    SPLIT-*.parquet; or, where no such path exists, the name user/set of a set on the Hugging Face Hub. Damaged images
+    are left out (`damage_report`). Raises DataError when there is nothing to read, too many images are damaged or the
+    classes are not as many as the spec's.
     """
-    rows, classes = _open_parquet(path, split) if _is_parquet(path) else _open_folder(path, split)
-    if not len(rows):
-        raise DataError(f"no images in {path}; give {LAYOUT}")
-    _check_labels(rows, spec, path)
-    lazy = DecodedOnDemand(rows, spec.resolution)
-    if len(rows) * 3 * spec.resolution**2 > MEMORY_LIMIT_BYTES:
-        return ImageSet(lazy, len(rows), classes)
-    pixels = torch.empty(len(rows), 3, spec.resolution, spec.resolution, dtype=torch.uint8)
-    for number in range(len(rows)):
-        pixels[number] = lazy[number][0]
-    return ImageSet(TensorDataset(pixels, torch.tensor(rows["label"][:])), len(rows), classes)
+    rows = open_rows(source, split)
+    classes = _classes(rows, spec)
+    side = resolution or spec.resolution
+    images, damaged = (_opened if len(rows) * 3 * side**2 > MEMORY_LIMIT_BYTES else _decoded)(rows, side)
+    return ImageSet(images, len(images), classes, damaged)
+
+
+def damage_report(images: ImageSet) -> str | None:
+    """Return a line that counts and names the damaged images of an opened set, those met since included, or None."""
+    later = images.images.damaged.values() if isinstance(images.images, DecodedOnDemand) else ()
+    damaged = (*images.damaged, *later)
+    if not damaged:
+        return None
+    return f"{len(damaged):,} of {images.count + len(images.damaged):,} images left out: {_listed(damaged)}"
+
+
+def hold_out(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet | None]:
+    """Split off `share` (0 ≤ share < 1) of the images, of every class alike: (kept, held out), each in the set's order.
+
+    A class of n images gives share × n, up or down to a whole number; None where that leaves no image at all. The same
+    seed holds out the same images.
+    """
+    labels = _labels(images.images)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    by_class = order[labels[order].argsort(stable=True)]
+    # Walking through the classes one after the other, take an image whenever the share of those passed is due one more.
+    due = (torch.arange(len(labels) + 1, dtype=torch.float64) * share + 0.5).floor()
+    taken = due.diff() > 0
+    kept, held_out = by_class[~taken].sort().values, by_class[taken].sort().values
+    return _part(images, kept), _part(images, held_out) if len(held_out) else None
 
 
 def batches(
     images: ImageSet, batch_size: int, shuffle: torch.Generator | None = None
 ) -> DataLoader[tuple[Tensor, ...]]:
     """Return uint8 images (n, 3, r, r) with labels (n,): in order, or shuffled and without the last, partial batch."""
-    size = min(batch_size, images.count)
     return DataLoader(
-        images.images, size, shuffle=shuffle is not None, generator=shuffle, drop_last=shuffle is not None
+        images.images,
+        min(batch_size, images.count),
+        shuffle=shuffle is not None,
+        generator=shuffle,
+        drop_last=shuffle is not None,
+        collate_fn=collate,
     )
+
+
+def collate(batch: Any) -> tuple[Tensor, ...]:
+    """Return a batch as tensors: `DecodedImages` gives it whole, other sets give a list of items."""
+    if isinstance(batch, tuple):
+        return batch
+    return tuple(torch.stack(column) for column in zip(*batch, strict=True))
 
 
 def write_digits(folder: Path, size: int = 32, seed: int = 0) -> None:
@@ -115,84 +181,97 @@ def write_digits(folder: Path, size: int = 32, seed: int = 0) -> None:
                     written.replace(folder / split / str(label) / f"{number:04}.png")
 
 
-def _is_parquet(path: Path) -> bool:
-    return path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet")))
-
-
-def _open_parquet(path: Path, split: str) -> tuple[datasets.Dataset, tuple[str, ...]]:
-    files = [path] if path.is_file() else sorted(path.glob(f"{split}-*.parquet"))
-    if not files or not files[0].is_file():
-        found = ", ".join(sorted({file.name.split("-")[0] for file in path.glob("*.parquet")})) or "nothing"
-        raise DataError(f"no {split}-*.parquet in {path} (found: {found}); give another --split, or {LAYOUT}")
-    datasets.disable_progress_bars()
-    try:
-        rows: Any = datasets.load_dataset("parquet", data_files=[str(file) for file in files], split="train")
-    except (datasets.exceptions.DatasetGenerationError, ValueError, OSError) as error:
-        raise DataError(f"{path} is not a readable parquet image set; give {LAYOUT}") from error
-    if not {"image", "label"} <= set(rows.column_names):
-        raise DataError(f"{path} has columns {', '.join(rows.column_names)}; an image set needs image and label")
-    return rows.cast_column("image", datasets.Image(decode=False)), _class_names(rows)
-
-
-def _class_names(rows: datasets.Dataset) -> tuple[str, ...]:
-    feature = rows.features["label"]
-    if isinstance(feature, datasets.ClassLabel):
-        return tuple(feature.names)
-    labels = rows.unique("label")
-    if not all(isinstance(label, int) and label >= 0 for label in labels):
-        raise DataError("the label column must hold whole numbers from 0; write class indices into it")
-    return tuple(str(label) for label in range(max(labels, default=-1) + 1))
-
-
-def _open_folder(path: Path, split: str) -> tuple[datasets.Dataset, tuple[str, ...]]:
-    root = path / split if (path / split).is_dir() else path
-    folders = (
-        sorted((entry for entry in root.iterdir() if entry.is_dir()), key=lambda entry: entry.name)
-        if root.is_dir()
-        else []
-    )
-    if {folder.name for folder in folders} & set(DIGITS_SPLIT):
-        raise DataError(f"{path} has no split {split!r}; valid: {', '.join(folder.name for folder in folders)}")
-    if not folders:
-        raise DataError(f"no labelled images at {path}; give {LAYOUT}")
-    known = Image.registered_extensions()
-    found = [
-        (str(file), label)
-        for label, folder in enumerate(folders)
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in known and file.is_file()
-    ]
-    columns = {"image": [file for file, _ in found], "label": [label for _, label in found]}
-    rows = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image(decode=False))
-    return rows, tuple(folder.name for folder in folders)
-
-
-def _check_labels(rows: datasets.Dataset, spec: SupernetSpec, path: Path) -> None:
-    labels = rows.unique("label")
-    if min(labels) < 0 or max(labels) >= spec.classes:
+def _classes(rows: Rows, spec: SupernetSpec) -> tuple[str, ...]:
+    """Return the class names, numerals where the source has none; raises DataError where they do not fit the spec."""
+    names = tuple(str(label) for label in range(spec.classes)) if rows.classes is None else rows.classes
+    if len(names) != spec.classes:
         raise DataError(
-            f"{path} has labels {min(labels)}…{max(labels)}, spec {spec.name!r} has {spec.classes} classes; "
-            "give a spec with enough classes"
+            f"{rows.source} has {len(names)} classes ({_listed(names)}), spec {spec.name!r} has {spec.classes}; "
+            "give data and a spec with equally many"
+        )
+    low, high = int(rows.labels.min()), int(rows.labels.max())
+    if low < 0 or high >= spec.classes:
+        raise DataError(
+            f"{rows.source} has labels {low}…{high}, spec {spec.name!r} has {spec.classes} classes; "
+            f"valid: 0…{spec.classes - 1}"
+        )
+    return names
+
+
+def _decoded(rows: Rows, resolution: int) -> tuple[DecodedImages, tuple[str, ...]]:
+    pixels = torch.empty(len(rows), 3, resolution, resolution, dtype=torch.uint8)
+    target = pixels.numpy()
+
+    def decode(number: int, file: ImageFile) -> None:
+        target[number] = _pixels(file, resolution)
+
+    damaged = _damaged(rows, decode)
+    if not damaged:
+        return DecodedImages(pixels, rows.labels), ()
+    kept = _readable(rows, damaged)
+    return DecodedImages(pixels[kept], rows.labels[kept]), tuple(damaged.values())
+
+
+def _opened(rows: Rows, resolution: int) -> tuple[DecodedOnDemand, tuple[str, ...]]:
+    damaged = _damaged(rows, lambda _, file: file.check())
+    return DecodedOnDemand(rows, _readable(rows, damaged), resolution, {}), tuple(damaged.values())
+
+
+def _damaged(rows: Rows, examine: Callable[[int, ImageFile], None]) -> dict[int, str]:
+    """Examine every row, on as many threads as torch uses; return the damaged ones, named, by row."""
+
+    def task(start: int) -> dict[int, str]:
+        found = {}
+        for number, file in enumerate(rows.files(start, start + ROWS_PER_TASK), start):
+            try:
+                examine(number, file)
+            except DamagedImageError as error:
+                found[number] = _named(file, error)
+        return found
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        parts = pool.map(task, range(0, len(rows), ROWS_PER_TASK))
+        damaged = {number: name for part in parts for number, name in part.items()}
+    _check_share(rows, damaged.values())
+    return damaged
+
+
+def _pixels(file: ImageFile, resolution: int) -> NDArray[np.uint8]:
+    """Return one image, uint8 (3, r, r); raises DamagedImageError."""
+    return decode_square(file.read(), file.name, resolution).transpose(2, 0, 1)
+
+
+def _readable(rows: Rows, damaged: dict[int, str]) -> Tensor:
+    return torch.tensor([number for number in range(len(rows)) if number not in damaged], dtype=torch.int64)
+
+
+def _check_share(rows: Rows, damaged: Collection[str]) -> None:
+    if len(damaged) > MAX_DAMAGED_SHARE * len(rows):
+        raise DataError(
+            f"{len(damaged):,} of {len(rows):,} images in {rows.source} are damaged, more than "
+            f"{MAX_DAMAGED_SHARE:.0%}: {_listed(damaged)}; replace them, or copy the set anew"
         )
 
 
-def _decode(image: dict[str, Any], resolution: int, label: str) -> Tensor:
-    """Return one image, uint8 (3, r, r)."""
-    name = image.get("path") or label
-    try:
-        opened = Image.open(io.BytesIO(image["bytes"]) if image.get("bytes") is not None else name)
-        if opened.width * opened.height > MAX_PIXELS:
-            raise DataError(
-                f"{name} has {opened.width}×{opened.height} pixels; the limit is {MAX_PIXELS}, scale it down"
-            )
-        scaled = _to_rgb(ImageOps.exif_transpose(opened)).resize((resolution, resolution), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name} is not an image that Pillow can read; remove or replace it") from error
-    return torch.from_numpy(np.array(scaled)).permute(2, 0, 1).contiguous()
+def _named(file: ImageFile, error: DamagedImageError) -> str:
+    return f"{file.name} ({error.reason})"
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # Pillow would clip 16-bit grey at 255 instead of scaling it.
-        image = Image.fromarray(np.rint(np.asarray(image, np.float64) / 257).astype(np.uint8))
-    return image.convert("RGB")
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(islice(names, NAMED)) + (", …" if len(names) > NAMED else "")
+
+
+def _labels(images: ImageDataset) -> Tensor:
+    if isinstance(images, DecodedOnDemand):
+        return images.rows.labels[images.numbers]
+    return images.tensors[1]
+
+
+def _part(images: ImageSet, places: Tensor) -> ImageSet:
+    """Return some images of a set; what was damaged is the whole set's to report."""
+    whole = images.images
+    if isinstance(whole, DecodedOnDemand):
+        part: ImageDataset = DecodedOnDemand(whole.rows, whole.numbers[places], whole.resolution, whole.damaged)
+    else:
+        part = DecodedImages(*(tensor[places] for tensor in whole.tensors))
+    return replace(images, images=part, count=len(places), damaged=())
