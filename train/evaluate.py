@@ -1,13 +1,24 @@
-"""Accuracy of a supernet: at every width, and with its own gate deciding."""
+"""Accuracy of a supernet: at every width, and with its own gate deciding.
 
+Shapes: n images, r × r pixels, k classes, w widths, c choices of the gate.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from train.augment import Normalise
 from train.data import ImageSet, batches
+from train.gate import decide
 from train.progress import Progress, Report, ignore
+from train.spec import SupernetSpec
 from train.supernet import Supernet
+
+TOP = 5
+"""Highest logits among which top-5 looks for the class."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +31,8 @@ class WidthAccuracy:
     params: int
     top1: float
     """Share of the images classified right, 0…1."""
+    top5: float
+    """Share of the images whose class is among the five highest logits, 0…1; 1 where there are at most five classes."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,8 @@ class DynamicAccuracy:
 
     top1: float
     """Share of the images classified right, 0…1."""
+    top5: float
+    """Share of the images whose class is among the five highest logits, 0…1."""
     mean_macs: float
     """Multiply-accumulates per image, the gate's included."""
     shares: dict[int, float]
@@ -45,29 +60,95 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate_supernet(model: Supernet, images: ImageSet, batch_size: int = 64, report: Report = ignore) -> Evaluation:
-    """Classify every image at every width, then once more with the gate deciding; the model runs in evaluation mode."""
+def evaluate_supernet(
+    model: Supernet,
+    images: ImageSet,
+    batch_size: int = 64,
+    report: Report = ignore,
+    autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Evaluation:
+    """Classify every image at every width and with the gate deciding, on the model's device, in evaluation mode.
+
+    What the gate decides is looked up among the answers of all widths; it equals `Supernet.forward_dynamic`.
+    autocast: the context that the network runs in, for mixed precision.
+    """
     model.eval()
     spec, device = model.spec, model.classifier.weight.device
     normalise = Normalise(spec).to(device)
     loader = batches(images, batch_size)
-    right = torch.zeros(spec.n_widths, dtype=torch.int64)
-    dynamic_right, used = 0, torch.zeros(spec.n_widths, dtype=torch.int64)
-    for number, (pixels, targets) in enumerate(loader, start=1):
-        batch, labels = normalise(pixels.to(device)), targets.to(device)
-        for width in range(spec.n_widths):
-            right[width] += (model(batch, width).argmax(dim=1) == labels).sum().cpu()
-        if spec.gate is not None:
-            logits, widths = model.forward_dynamic(batch)
-            dynamic_right += int((logits.argmax(dim=1) == labels).sum())
-            used += torch.bincount(widths.cpu(), minlength=spec.n_widths)
+    count = _Count(spec, device)
+    for number, (pixels, labels) in enumerate(loader, start=1):
+        with autocast():
+            logits, gate_logits = _answers(model, normalise(pixels.to(device)), range(spec.n_widths))
+        count.add(logits, gate_logits, labels.to(device))
         report(Progress(number, len(loader)))
-    accuracies = tuple(
-        WidthAccuracy(width, spec.macs(width), spec.params(width), int(right[width]) / images.count)
-        for width in range(spec.n_widths)
-    )
-    if spec.gate is None:
-        return Evaluation(images.count, accuracies, None)
-    shares = {width: int(used[width]) / images.count for width in spec.gate.choices}
-    mean_macs = sum(share * spec.macs(width) for width, share in shares.items())
-    return Evaluation(images.count, accuracies, DynamicAccuracy(dynamic_right / images.count, mean_macs, shares))
+    return count.evaluation(images.count)
+
+
+@torch.no_grad()
+def top1_by_width(model: Supernet, batches: Iterable[tuple[Tensor, Tensor]], widths: Sequence[int]) -> dict[int, float]:
+    """Return the share of the images classified right at each of some widths; the model is in evaluation mode.
+
+    batches: normalised images (n, 3, r, r) and labels (n,), at least one.
+    """
+    right, count = torch.zeros(len(widths), dtype=torch.int64), 0
+    for images, labels in batches:
+        logits, _ = _answers(model, images, widths)
+        right += (logits.argmax(dim=2) == labels).sum(dim=1).cpu()
+        count += len(labels)
+    return {width: int(found) / count for width, found in zip(widths, right, strict=True)}
+
+
+class _Count:
+    """Images classified right so far, and the widths that the gate chose."""
+
+    def __init__(self, spec: SupernetSpec, device: torch.device) -> None:
+        self.spec = spec
+        self.right = torch.zeros(spec.n_widths, 2, dtype=torch.int64, device=device)
+        """Top-1 and top-5, (w, 2)."""
+        self.dynamic = torch.zeros(2, dtype=torch.int64, device=device)
+        self.choices = torch.tensor(spec.gate.choices if spec.gate else (), dtype=torch.int64, device=device)
+        self.chosen = torch.zeros(len(self.choices), dtype=torch.int64, device=device)
+        """Images per choice, (c,)."""
+
+    def add(self, logits: Tensor, gate_logits: Tensor | None, labels: Tensor) -> None:
+        """Count a batch; logits (w, n, k), gate_logits (n, c), labels (n,)."""
+        right = _right(logits, labels)
+        self.right += right.sum(dim=1)
+        if gate_logits is not None:
+            choice = decide(gate_logits)
+            self.chosen += torch.bincount(choice, minlength=len(self.chosen))
+            self.dynamic += right[self.choices[choice], torch.arange(len(labels), device=labels.device)].sum(dim=0)
+
+    def evaluation(self, images: int) -> Evaluation:
+        """Return the shares of all `images`."""
+        spec = self.spec
+        shares = (self.right.cpu().double() / images).tolist()
+        widths = tuple(
+            WidthAccuracy(width, spec.macs(width), spec.params(width), *shares[width]) for width in range(spec.n_widths)
+        )
+        if spec.gate is None:
+            return Evaluation(images, widths, None)
+        used = dict(zip(spec.gate.choices, (self.chosen.cpu().double() / images).tolist(), strict=True))
+        mean_macs = sum(share * spec.macs(width) for width, share in used.items())
+        top1, top5 = (self.dynamic.cpu().double() / images).tolist()
+        return Evaluation(images, widths, DynamicAccuracy(top1, top5, mean_macs, used))
+
+
+def _answers(model: Supernet, images: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    """Run some widths on normalised images, what they share once; return logits (w, n, k) and gate logits (n, c)."""
+    if model.gate is not None:
+        features, gate_logits = model.forward_prefix(images)
+        return torch.stack([model.forward_tail(features, width) for width in widths]), gate_logits
+    if model.split is not None:
+        features = model.forward_shared(images)
+        return torch.stack([model.forward_rest(features, width) for width in widths]), None
+    return torch.stack([model(images, width) for width in widths]), None
+
+
+def _right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return whether each label (n,) is the highest logit and among the five highest of (w, n, k): bool (w, n, 2)."""
+    # Stable, so that of equal logits the first class counts: as everywhere else, where argmax decides.
+    ranked = logits.argsort(dim=2, descending=True, stable=True)[:, :, :TOP]
+    found = ranked == labels.unsqueeze(1)
+    return torch.stack([found[:, :, 0], found.any(dim=2)], dim=2)
