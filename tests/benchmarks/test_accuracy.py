@@ -1,0 +1,79 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.accuracy import METHODS, Comparison, difference, figures, networks
+from tests.train.networks import MICRO, MICRO_STAGE, coloured_images
+from train.config import SupernetStageConfig
+from train.errors import ConfigError
+
+BRIEF = replace(MICRO_STAGE, epochs=2)
+WIDTHS = (0, 2, 4)
+
+
+def comparison(out: Path, given: dict[str, Path] | None = None) -> Comparison:
+    return Comparison(out, coloured_images(30), coloured_images(24, seed=1), 0, given or {})
+
+
+def judged(out: Path, method: str, config: SupernetStageConfig = BRIEF) -> list[dict[str, object]]:
+    return [comparison(out).judged(network) for network in networks(method, MICRO, config, WIDTHS)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_provides_every_width_once(method: str, tmp_path: Path) -> None:
+    found = [width for record in judged(tmp_path, method) for width in record["right"]]  # type: ignore[attr-defined]
+    assert found == ["0", "2", "4"], found
+
+
+def test_a_comparison_given_again_trains_nothing_again(tmp_path: Path) -> None:
+    first = judged(tmp_path, "static")
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.*") if path.is_file()}
+    second = judged(tmp_path, "static")
+    assert second == first
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_networks_trained_otherwise_are_not_taken_for_this_comparisons(tmp_path: Path) -> None:
+    judged(tmp_path, "us-net")
+    with pytest.raises(ConfigError, match=r"other settings \(config differ\)"):
+        judged(tmp_path, "us-net", replace(BRIEF, epochs=3))
+
+
+def test_a_given_checkpoint_is_judged_in_place_of_training(tmp_path: Path) -> None:
+    (trained,) = judged(tmp_path / "here", "ds-net")
+    (network,) = networks("ds-net", MICRO, replace(BRIEF, epochs=999_999), WIDTHS)
+    given = {"ds-net": tmp_path / "here" / "ds-net.safetensors"}
+    assert comparison(tmp_path / "there", given).judged(network) == trained
+
+
+def test_a_given_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    judged(tmp_path, "static")
+    (network,) = networks("ds-net", MICRO, BRIEF, WIDTHS)
+    with pytest.raises(ConfigError, match="give a checkpoint of that spec"):
+        comparison(tmp_path, {"ds-net": tmp_path / "static-00.safetensors"}).judged(network)
+
+
+def test_an_unknown_method_is_refused_with_the_valid_ones() -> None:
+    with pytest.raises(ConfigError, match="valid: ds-net, us-net"):
+        networks("autoslim", MICRO, BRIEF, WIDTHS)
+
+
+def test_a_difference_has_the_interval_that_the_normal_distribution_gives_many_images() -> None:
+    ours = np.repeat([1.0, 0.0, 1.0, 0.0], (300, 200, 1500, 2000))
+    baseline = np.repeat([0.0, 1.0, 1.0, 0.0], (300, 200, 1500, 2000))
+    found = difference(ours, baseline)
+    half = 1.96 * float((ours - baseline).std()) / 4000**0.5
+    assert found.value == pytest.approx(0.025), found
+    # Quantiles of 10,000 resamples vary by about 2% of the half-width, and means are whole multiples of 1/4000, so 2%.
+    assert (found.low, found.high) == pytest.approx((0.025 - half, 0.025 + half), abs=0.06 * half), (found, half)
+
+
+def test_the_mean_over_widths_is_paired_image_by_image() -> None:
+    """Where one width gains exactly the images that another loses, the mean has no spread at all."""
+    some = np.array([True] * 30 + [False] * 70)
+    right = {"ds-net": {0: some, 4: ~some}, "us-net": {0: ~some, 4: some}}
+    *widths, mean = figures("ds-net", right, MICRO)
+    assert [record["top1"] for record in (*widths, mean)] == pytest.approx([0.3, 0.7, 0.5]), (widths, mean)
+    assert mean["minus_us-net"] == {"value": 0.0, "low": 0.0, "high": 0.0}, mean
