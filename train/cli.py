@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
     from train.checkpoint import Checkpoint
-    from train.config import TrainConfig
+    from train.config import StageConfig, TrainConfig
+    from train.costs import CostTarget
     from train.data import ImageSet
     from train.evaluate import Evaluation
-    from train.progress import Report
+    from train.loop import Setting
+    from train.progress import Progress, Report
     from train.spec import SupernetSpec
 
 Out = Annotated[Path, typer.Option(help="Checkpoint to write, a .safetensors file.", show_default=False)]
@@ -25,7 +29,25 @@ Data = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every random draw.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the images; default: the config's.")]
-BatchSize = Annotated[int | None, typer.Option(min=2, help="Images per step; default: the config's.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=2, help="Images per step, over all processes; default: the config's.")
+]
+Rate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate; default: the config's.")]
+Accumulate = Annotated[
+    int | None, typer.Option(min=1, help="Parts per step and process, to need less memory; default: the config's.")
+]
+Precision = Annotated[
+    str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed; default: the config's.", metavar="PRECISION")
+]
+Compile = Annotated[
+    bool | None, typer.Option("--compile/--no-compile", help="Compile the network; default: the config's.")
+]
+Devices = Annotated[int, typer.Option(min=1, help="Processes on this machine, one per GPU (or CPU share).")]
+Nodes = Annotated[int, typer.Option(min=1, help="Machines; start the command on each with torchrun.")]
+RunDir = Annotated[
+    Path | None,
+    typer.Option("--run", help="Folder of the run's state and TensorBoard log; default: OUT with .run appended."),
+]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", help="TOML file with tables supernet and gate; default: the one tuned for the spec."),
@@ -65,26 +87,39 @@ def train_supernet(
     config: ConfigFile = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    learning_rate: Rate = None,
+    accumulate: Accumulate = None,
+    precision: Precision = None,
+    compile_network: Compile = None,
     seed: Seed = 0,
     threads: Threads = None,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    run: RunDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stage I: train all widths together, then recalibrate the batch norm of each."""
-    from dataclasses import asdict
+    """Stage I: train all widths together, then recalibrate the batch norm of each.
 
+    A killed run goes on where it was when the same command is given again.
+    """
     from common import check_writable
     from train import supernet_stage
-    from train.data import load_images
+    from train.config import overridden
 
     check_writable(out)
     network, start = _network(spec, checkpoint)
-    stage = _overridden(_config(config, network).supernet, epochs=epochs, batch_size=batch_size)
+    stage = overridden(
+        _config(config, network).supernet, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
+        accumulate=accumulate, precision=precision, compile=compile_network,
+    )  # fmt: skip
     _use_threads(threads)
-    images = load_images(data, network)
-    with _bar("training the supernet") as report:
-        tensors = supernet_stage.train_supernet(network, images, stage, seed, start.tensors if start else None, report)
-    record = _provenance("train supernet", seed, data, images, start) | {"config": asdict(stage)}
-    _save(out, network, tensors, record, as_json)
+    fabric = _fabric(stage, devices, nodes)
+    images = _images(data, network)
+    settings = _settings("supernet", network, stage, seed, images, start)
+    with _setting(fabric, run or _run_folder(out), settings, "training the supernet") as setting:
+        tensors = supernet_stage.train_supernet(network, images, stage, seed, start.tensors if start else None, setting)
+        record = _provenance("train supernet", seed, data, images, start, stage, fabric)
+        _finish(setting, out, network, tensors, record, as_json)
 
 
 @train_app.command("gate")
@@ -92,30 +127,57 @@ def train_gate(
     checkpoint: Annotated[Path, typer.Option(help="Trained supernet, a .safetensors file.", show_default=False)],
     data: Data,
     out: Out,
+    target_macs: Annotated[
+        float | None, typer.Option(help="Mean multiply-accumulates per image that the gate should meet, such as 20e6.")
+    ] = None,
+    target_ms: Annotated[
+        float | None, typer.Option(help="Mean milliseconds per image that the gate should meet; needs --latency.")
+    ] = None,
+    latency: Annotated[Path | None, typer.Option(help="Latency table of the device, from dsnet profile.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device of the latency table, where it holds several.")] = None,
+    bundle_precision: Annotated[
+        str | None, typer.Option("--latency-precision", help="Precision in the latency table, where it holds several.")
+    ] = None,
+    latency_threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads in the latency table, where it holds several.")
+    ] = None,
     config: ConfigFile = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    learning_rate: Rate = None,
+    accumulate: Accumulate = None,
+    precision: Precision = None,
     seed: Seed = 0,
     threads: Threads = None,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    run: RunDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stage II: train the gate of a trained supernet; nothing else changes."""
-    from dataclasses import asdict
+    """Stage II: train the gate of a trained supernet; nothing else changes.
 
+    A killed run goes on where it was when the same command is given again.
+    """
     from common import check_writable
     from train import gate_stage
     from train.checkpoint import load_checkpoint
-    from train.data import load_images
+    from train.config import overridden
 
     check_writable(out)
     start = load_checkpoint(checkpoint)
-    stage = _overridden(_config(config, start.spec).gate, epochs=epochs, batch_size=batch_size)
+    stage = overridden(
+        _config(config, start.spec).gate, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
+        accumulate=accumulate, precision=precision,
+    )  # fmt: skip
+    target = _target(start.spec, target_macs, target_ms, latency, device, bundle_precision, latency_threads)
     _use_threads(threads)
-    images = load_images(data, start.spec)
-    with _bar("training the gate") as report:
-        tensors = gate_stage.train_gate(start.spec, start.tensors, images, stage, seed, report)
-    record = _provenance("train gate", seed, data, images, start) | {"config": asdict(stage)}
-    _save(out, start.spec, tensors, record, as_json)
+    fabric = _fabric(stage, devices, nodes)
+    images = _images(data, start.spec)
+    settings = _settings("gate", start.spec, stage, seed, images, start) | {"target": _target_record(target)}
+    with _setting(fabric, run or _run_folder(out), settings, "training the gate") as setting:
+        tensors = gate_stage.train_gate(start.spec, start.tensors, images, stage, seed, target, setting)
+        record = _provenance("train gate", seed, data, images, start, stage, fabric)
+        _finish(setting, out, start.spec, tensors, record | {"target": _target_record(target)}, as_json)
 
 
 def evaluate(
@@ -170,13 +232,6 @@ def _config(path: Path | None, spec: "SupernetSpec") -> "TrainConfig":
     return load_config(path) if path else config_for(spec.name)
 
 
-def _overridden(stage: Any, **flags: int | None) -> Any:
-    """Return `stage` with every flag that was given in place of the config's value."""
-    from dataclasses import replace
-
-    return replace(stage, **{name: value for name, value in flags.items() if value is not None})
-
-
 def _use_threads(threads: int | None) -> None:
     import torch
 
@@ -184,7 +239,113 @@ def _use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _provenance(command: str, seed: int, data: Path, images: "ImageSet", start: "Checkpoint | None") -> dict[str, Any]:
+def _fabric(stage: "StageConfig", devices: int, nodes: int) -> "Fabric":
+    """Return the launched processes: one per device; torchrun, if it started this, is recognised."""
+    import logging
+
+    from lightning.fabric import Fabric
+
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    fabric = Fabric(devices=devices, num_nodes=nodes, precision=stage.precision)
+    fabric.launch()
+    return fabric
+
+
+def _images(data: Path, spec: "SupernetSpec", split: str = "train") -> "ImageSet":
+    """Open an image set; say on stderr which images are damaged."""
+    from train.data import damage_report, load_images
+
+    images = load_images(data, spec, split)
+    left_out = damage_report(images)
+    if left_out:
+        typer.echo(left_out, err=True)
+    return images
+
+
+def _run_folder(out: Path) -> Path:
+    return out.with_name(out.name + ".run")
+
+
+def _settings(
+    stage: str, spec: "SupernetSpec", config: "StageConfig", seed: int, images: "ImageSet", start: "Checkpoint | None"
+) -> dict[str, Any]:
+    """Return all that the trained network depends on: a run with other settings does not resume."""
+    from dataclasses import asdict
+
+    return {
+        "stage": stage,
+        "spec": spec.to_json(),
+        "config": asdict(config),
+        "seed": seed,
+        "images": images.count,
+        "parent_sha256": start.sha256 if start else None,
+    }
+
+
+@contextmanager
+def _setting(fabric: "Fabric", root: Path, settings: dict[str, Any], description: str) -> "Iterator[Setting]":
+    """Yield where and how to train: progress on the terminal and in TensorBoard's log, both by the first process."""
+    from train.event_log import EventLog
+    from train.loop import Setting
+    from train.run_folder import RunFolder
+
+    folder = RunFolder(root, settings)
+    if not fabric.is_global_zero:
+        yield Setting(fabric, folder)
+        return
+    found = folder.load()
+    first = found.step if found else 0
+    if first:
+        typer.echo(f"resuming {root} at step {first}", err=True)
+    with EventLog(root, first) as log, _bar(description) as show:
+
+        def report(state: "Progress") -> None:
+            log(state)
+            show(state)
+
+        yield Setting(fabric, folder, report)
+
+
+def _target(
+    spec: "SupernetSpec",
+    macs: float | None,
+    milliseconds: float | None,
+    latency: Path | None,
+    device: str | None,
+    precision: str | None,
+    threads: int | None,
+) -> "CostTarget | None":
+    from train.costs import latency_target, mac_target
+    from train.errors import ConfigError
+
+    if macs is not None and milliseconds is not None:
+        raise ConfigError("give --target-macs or --target-ms, not both")
+    if (milliseconds is None) != (latency is None):
+        raise ConfigError("--target-ms and --latency go together: the table says what each width costs in milliseconds")
+    if macs is not None:
+        return mac_target(spec, macs)
+    if milliseconds is not None and latency is not None:
+        return latency_target(spec, latency, milliseconds, device, precision, threads)
+    return None
+
+
+def _target_record(target: "CostTarget | None") -> dict[str, Any] | None:
+    from dataclasses import asdict
+
+    return asdict(target) if target else None
+
+
+def _provenance(
+    command: str,
+    seed: int,
+    data: Path,
+    images: "ImageSet",
+    start: "Checkpoint | None",
+    stage: "StageConfig",
+    fabric: "Fabric",
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
     import torch
 
     return {
@@ -193,8 +354,21 @@ def _provenance(command: str, seed: int, data: Path, images: "ImageSet", start: 
         "data": {"name": data.resolve().name, "images": images.count},
         "classes": list(images.classes),
         "parent_sha256": start.sha256 if start else None,
+        "config": asdict(stage),
+        "processes": fabric.world_size,
+        "device": fabric.device.type,
         "torch": torch.__version__,
     }
+
+
+def _finish(
+    setting: "Setting", out: Path, spec: "SupernetSpec", tensors: Any, provenance: dict[str, Any], as_json: bool
+) -> None:
+    """Write the checkpoint, then drop the state: in this order, so that a kill between them costs nothing."""
+    if setting.fabric.is_global_zero:
+        _save(out, spec, tensors, provenance, as_json)
+        if setting.folder:
+            setting.folder.finish()
 
 
 def _save(out: Path, spec: "SupernetSpec", tensors: Any, provenance: dict[str, Any], as_json: bool) -> None:
@@ -211,18 +385,31 @@ def _save(out: Path, spec: "SupernetSpec", tensors: Any, provenance: dict[str, A
 
 @contextmanager
 def _bar(description: str) -> "Iterator[Report]":
-    """Show a progress bar on stderr; the yielded callback moves it and shows the loss."""
+    """Show a progress bar on stderr, and a line per epoch; the yielded callback moves it."""
     from common.console import progress
-    from train.progress import Progress
 
     with progress() as bar:
         task = bar.add_task(description, total=None)
 
-        def report(state: Progress) -> None:
-            shown = description if state.loss is None else f"{description}, loss {state.loss:.3f}"
+        def report(state: "Progress") -> None:
+            shown = "  ".join([description, *_losses(state), *_speed(state)])
             bar.update(task, completed=state.done, total=state.total, description=shown)
+            if state.accuracies:
+                bar.console.print(f"step {state.done} of {state.total}: held-out top-1  {_accuracies(state)}")
 
         yield report
+
+
+def _losses(state: "Progress") -> list[str]:
+    return [f"{name} {loss:.3f}" for name, loss in state.losses.items()]
+
+
+def _speed(state: "Progress") -> list[str]:
+    return [] if state.images_per_second is None else [f"{state.images_per_second:.0f} images/s"]
+
+
+def _accuracies(state: "Progress") -> str:
+    return "  ".join(f"{name} {share:.1%}" for name, share in state.accuracies.items())
 
 
 def _print_evaluation(name: str, result: "Evaluation") -> None:

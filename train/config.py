@@ -5,9 +5,10 @@ are for and say only what differs.
 """
 
 import tomllib
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -18,13 +19,25 @@ HardRule = Literal["try best", "give up"]
 """Where the gate should send an image that the smallest network gets wrong: to the largest always ("try best"), or only
 if that one gets it right ("give up")."""
 
+Objective = Literal["bootstrapping", "ensemble bootstrapping", "distillation", "labels"]
+"""What teaches the widths below the widest: the moving average of the network at its widest (IB, DS-Net), the mean of
+three such averages for the smallest (IEB, DS-Net), the widest network as it is now (US-Net), or the labels."""
+
+Sampling = Literal["sandwich", "all"]
+"""Widths of a step: the largest, the smallest and random ones between (US-Net, DS-Net), or every one (S-Net)."""
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""Lightning's names. Mixed: convolutions in the short format, weights and batch-norm sums in float32."""
+
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=STRICT)
 class AugmentConfig:
-    """Random changes of the training images, drawn per image."""
+    """Random changes of the training images, drawn per image, in this order; what is off costs nothing."""
 
+    crop: float = Field(default=1.0, gt=0, le=1)
+    """Smallest share of the area that a random crop keeps, scaled back to the full size (published: 0.08); 1 is off."""
     flip: bool = True
     """Mirror half of the images; wrong for digits and text."""
     rotation: float = Field(default=0.0, ge=0, le=180)
@@ -33,59 +46,94 @@ class AugmentConfig:
     """Largest shift along each axis, as a fraction of the side."""
     zoom: float = Field(default=0.2, ge=0, lt=1)
     """Largest change of scale, as a fraction either way."""
+    colour: float = Field(default=0.0, ge=0, le=1)
+    """Largest change of brightness, contrast and saturation, as a fraction either way (published: 0.06)."""
+    randaugment: float = Field(default=0.0, ge=0, lt=30)
+    """Magnitude of RandAugment, 0 (off) to 30 (published: 9); two operations for every group of images."""
+    randaugment_deviation: float = Field(default=0.5, ge=0)
+    """Standard deviation of that magnitude."""
+    erasing: float = Field(default=0.0, ge=0, le=1)
+    """Share of the images of which a random rectangle is erased (published: 0.2)."""
 
 
 @dataclass(frozen=True, config=STRICT)
-class SupernetStageConfig:
-    """Stage I: all widths learn together by the sandwich rule."""
+class StageConfig:
+    """What both stages share."""
 
     epochs: int = Field(default=150, ge=1)
     """Passes over the training images."""
     batch_size: int = Field(default=512, ge=2)
-    """Images per step."""
+    """Images per step, over all processes."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that each process runs one after the other per step, to need less memory; batch norm sees one part."""
     learning_rate: float = Field(default=0.08, gt=0)
     """Peak rate of SGD; it follows a cosine to zero."""
-    warmup_epochs: float = Field(default=5.0, ge=0)
+    warmup_epochs: float = Field(default=0.0, ge=0)
     """Passes during which the rate climbs linearly from zero."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Nesterov momentum of SGD; 0 turns it off."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """L2 penalty on the weights of convolutions and the classifier; biases and batch norm are exempt."""
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    """Probability mass spread over all classes in the loss of the largest network."""
-    ema_decay: float = Field(default=0.997, ge=0, lt=1)
-    """Weight of the past, per step, in the moving average that teaches and that is saved."""
-    ensemble: bool = False
-    """Teach the smallest network by the mean of three teachers (IEB) rather than by the largest alone (IB)."""
-    recalibration_batches: int = Field(default=1000, ge=1)
-    """Most batches that the batch-norm statistics are measured on after training."""
+    precision: Precision = "32-true"
+    """Number format of the convolutions."""
+    compile: bool = False
+    """Compile the network, one static graph per width: for GPUs; on the CPUs measured it does not pay."""
+    hold_out: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the training images kept out of training, to measure accuracy on after every epoch."""
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    """Random changes of the images."""
 
 
 @dataclass(frozen=True, config=STRICT)
-class GateStageConfig:
+class SupernetStageConfig(StageConfig):
+    """Stage I: all widths learn together."""
+
+    warmup_epochs: float = Field(default=5.0, ge=0)
+    """Passes during which the rate climbs linearly from zero."""
+    objective: Objective = "bootstrapping"
+    """What teaches the widths below the widest."""
+    sampling: Sampling = "sandwich"
+    """Widths of a step."""
+    random_widths: int = Field(default=2, ge=0)
+    """Random widths of a sandwich."""
+    wide_teacher: bool = True
+    """Train the network whose early stages are wider than any width's too; it only teaches."""
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    """Probability mass spread over all classes in the loss against the labels."""
+    ema_decay: float = Field(default=0.997, ge=0, lt=1)
+    """Weight of the past, per step, in the moving average that teaches and that is saved."""
+    early_epochs: int = Field(default=0, ge=0)
+    """First passes that run on smaller images, to save time."""
+    early_resolution: int | None = Field(default=None, ge=8)
+    """Side of those images in pixels; by default half of the network's."""
+    recalibration_batches: int = Field(default=1000, ge=1)
+    """Most batches that the batch-norm statistics are measured on after training."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class GateStageConfig(StageConfig):
     """Stage II: only the gate learns; the supernet and its batch norm are frozen."""
 
     epochs: int = Field(default=30, ge=1)
     """Passes over the training images."""
-    batch_size: int = Field(default=512, ge=1)
-    """Images per step."""
-    learning_rate: float = Field(default=0.08, gt=0)
-    """Peak rate of SGD; it follows a cosine to zero."""
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Nesterov momentum of SGD; 0 turns it off."""
     weight_decay: float = Field(default=0.01, ge=0)
     """L2 penalty on the gate's weights."""
     temperature: float = Field(default=1.0, gt=0)
     """Temperature of the Gumbel-softmax; lower is closer to the one-hot choice, with noisier gradients."""
     hard_rule: HardRule = "try best"
     """The gate's label for images that the smallest network gets wrong."""
+    sparsification_weight: float = Field(default=1.0, ge=0)
+    """Factor on sandwich gate sparsification, SGS."""
     mac_weight: float = Field(default=1.0, ge=0)
     """Factor on the penalty on multiply-accumulates."""
     mac_unit: float | None = Field(default=None, gt=0)
     """Multiply-accumulates that count as 1 in the penalty (published: 1e9); by default such that the widest choice
     costs what the widest published network does."""
-    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    target_weight: float = Field(default=10.0, ge=0)
+    """Factor on the squared relative distance of the mean cost from its target, where a target is given."""
+
+
+Stage = TypeVar("Stage", bound=StageConfig)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -94,6 +142,15 @@ class TrainConfig:
 
     supernet: SupernetStageConfig = Field(default_factory=SupernetStageConfig)
     gate: GateStageConfig = Field(default_factory=GateStageConfig)
+
+
+def overridden(config: Stage, **values: Any) -> Stage:
+    """Return a stage's config with every value that is not None in place of its own, checked like a file's."""
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        return TypeAdapter(type(config)).validate_python(asdict(config) | given)
+    except ValidationError as error:
+        raise ConfigError(f"{_problems(error)}; the fields are documented in train/config.py") from error
 
 
 def config_names() -> list[str]:
@@ -124,5 +181,8 @@ def _parse(text: str, origin: str) -> TrainConfig:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin} is not TOML: {error}") from error
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
-        raise ConfigError(f"{origin}: {problems}; the fields are documented in train/config.py") from error
+        raise ConfigError(f"{origin}: {_problems(error)}; the fields are documented in train/config.py") from error
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())

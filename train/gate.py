@@ -18,13 +18,13 @@ class SlimmingHead(SlicedConv2d):
         return super().forward(x, width).flatten(1)
 
 
-def straight_through_choice(gate_logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+def straight_through_choice(gate_logits: Tensor, temperature: float) -> Tensor:
     """Sample one choice per image: one-hot (n, choices) forward, the gradient of the Gumbel-softmax backward.
 
     Gumbel-softmax, Jang et al., ICLR 2017, equations 1-2 and the straight-through estimator of section 2.2. The noise
-    comes from `generator` (on the CPU, so that a seed means the same draw on every device).
+    comes from torch's global generator of the CPU, so that a seed means the same draw on every device.
     """
-    exponential = torch.empty(gate_logits.shape).exponential_(generator=generator)
+    exponential = torch.empty(gate_logits.shape).exponential_()
     gumbel = -exponential.clamp_min(torch.finfo(torch.float32).tiny).log().to(gate_logits)
     soft = ((gate_logits + gumbel) / temperature).softmax(dim=1)
     hard = F.one_hot(soft.argmax(dim=1), soft.shape[1]).to(soft)

@@ -1,24 +1,34 @@
 """Stage II: only the gate learns; the supernet is frozen, batch norm in evaluation mode (DS-Net, Li et al., CVPR 2021).
 
-loss = sandwich gate sparsification + cross-entropy of the routed network + penalty on multiply-accumulates. The logits
-of every choice are computed once per batch without a graph; the gradient reaches the gate through the one-hot weights.
+loss = sandwich gate sparsification + cross-entropy of the routed network + penalty on multiply-accumulates, and, where
+a target is given, the squared relative distance of the mean cost from it. The logits of every choice are computed once
+per batch without a graph; the gradient reaches the gate through the one-hot weights.
+
+Shapes: n images, r × r pixels, c choices of the gate, k classes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from train.augment import Normalise, augmentation, to_unit
+from train.augment import Normalise
 from train.config import GateStageConfig
-from train.data import ImageSet, batches
+from train.costs import CostTarget
+from train.data import ImageSet, batches, hold_out
 from train.errors import TrainError
-from train.gate import SlimmingHead, straight_through_choice
-from train.losses import cross_entropy, mac_penalty, mac_unit, sandwich_labels, sandwich_sparsification
-from train.progress import Progress, Report, ignore
+from train.gate import SlimmingHead, decide, straight_through_choice
+from train.loop import NamedParameters, Setting, run_steps
+from train.losses import (
+    cost_target_penalty,
+    cross_entropy,
+    mac_penalty,
+    mac_unit,
+    sandwich_labels,
+    sandwich_sparsification,
+)
 from train.spec import SupernetSpec
 from train.supernet import Supernet
 
@@ -29,65 +39,108 @@ def train_gate(
     images: ImageSet,
     config: GateStageConfig,
     seed: int = 0,
-    report: Report = ignore,
-    fabric: Fabric | None = None,
+    target: CostTarget | None = None,
+    setting: Setting | None = None,
 ) -> dict[str, np.ndarray]:
     """Train the gate of a trained supernet; return its tensors, of which only `gate.weight` differs.
 
-    `fabric` chooses the device (default: the first one found). The same seed on the same machine gives the same gate. A
-    network without a gate is a TrainError.
+    target: a mean cost per image to meet. The default setting is the first device found, and no run folder. The same
+    seed on the same machine gives the same gate. A network without a gate is a TrainError.
     """
-    fabric = fabric or Fabric(devices=1)
+    setting = setting or Setting(Fabric(devices=1))
+    kept, held_out = hold_out(images, config.hold_out, seed)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        generator = torch.Generator().manual_seed(seed)
-        supernet = Supernet.from_tensors(spec, tensors).requires_grad_(False).to(fabric.device)
-        head = _gate_of(supernet).requires_grad_(True)
-        optimizer = torch.optim.SGD(
-            head.parameters(), config.learning_rate, config.momentum,
-            weight_decay=config.weight_decay, nesterov=config.momentum > 0,
-        )  # fmt: skip
-        loader = fabric.setup_dataloaders(batches(images, config.batch_size, shuffle=generator))
-        steps = config.epochs * len(loader)
-        schedule = CosineAnnealingLR(optimizer, steps)
-        gate, optimizer = fabric.setup(head, optimizer)
-        normalise = fabric.to_device(Normalise(spec))
-        augment = fabric.to_device(augmentation(config.augment))
-        for epoch in range(config.epochs):
-            for number, (pixels, labels) in enumerate(loader, start=epoch * len(loader) + 1):
-                loss = _gate_loss(supernet, gate, normalise(augment(to_unit(pixels))), labels, config, generator)
-                fabric.backward(loss)
-                optimizer.step()
-                optimizer.zero_grad()
-                schedule.step()
-                report(Progress(number, steps, loss.item()))
-    return supernet.tensors()
+        learner = GateLearner(spec, tensors, held_out, config, target, setting.fabric)
+        run_steps(learner, spec, kept, config, seed, setting)
+        return learner.supernet.tensors()
+
+
+class GateLearner:
+    """A frozen supernet and the gate that learns to choose its widths."""
+
+    def __init__(
+        self,
+        spec: SupernetSpec,
+        tensors: Mapping[str, np.ndarray],
+        held_out: ImageSet | None,
+        config: GateStageConfig,
+        target: CostTarget | None,
+        fabric: Fabric,
+    ) -> None:
+        self.held_out = held_out
+        self.config = config
+        self.target = target
+        self.fabric = fabric
+        self.supernet = Supernet.from_tensors(spec, tensors).requires_grad_(False).to(fabric.device)
+        self.gate = _gate_of(self.supernet).requires_grad_(True)
+        self.normalise = Normalise(spec).to(fabric.device)
+        self.macs = self._constant([float(spec.macs(width)) for width in self.supernet.choices])
+        self.costs = self._constant(target.costs) if target else None
+        self.mac_unit = config.mac_unit or mac_unit(spec.macs(self.supernet.choices[-1]))
+
+    def named_parameters(self) -> NamedParameters:
+        """Return the gate's weight."""
+        return [("gate.weight", self.gate.weight)]
+
+    def carried(self) -> dict[str, Tensor]:
+        """Return the gate's weight; all else is frozen."""
+        return {"gate.weight": self.gate.weight.data}
+
+    def resolution(self, _: int) -> int:
+        """Return the network's resolution: what is hard must be learned on the images that are met."""
+        return self.supernet.spec.resolution
+
+    def add_gradients(self, images: Tensor, labels: Tensor, _: int, share: float) -> dict[str, Tensor]:
+        """Run every choice without a graph, the gate with one, and the losses of stage II."""
+        trunk, logits = self._frozen(images)
+        losses = self._losses(self.gate(trunk, 0), logits, labels)
+        total = torch.stack(list(losses.values())).sum()
+        self.fabric.backward(total * share)
+        return {name: loss.detach() for name, loss in losses.items()} | {"gate": total.detach()}
+
+    def after_step(self) -> None:
+        """Do nothing: the gate has no average."""
+
+    @torch.no_grad()
+    def accuracies(self) -> dict[str, float]:
+        """Return the top-1 of the held-out images when the gate decides."""
+        if self.held_out is None:
+            return {}
+        right = 0
+        for pixels, labels in batches(self.held_out, self.config.batch_size):
+            trunk, logits = self._frozen(self.normalise(pixels.to(self.fabric.device)))
+            chosen = logits[torch.arange(len(logits)), decide(self.gate(trunk, 0))]
+            right += int((chosen.argmax(dim=1) == labels.to(chosen.device)).sum())
+        return {"gate": right / self.held_out.count}
+
+    @torch.no_grad()
+    def _frozen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the gate reads, (n, reduced, 1, 1), and the logits of every choice, (n, c, k); float32."""
+        with self.fabric.autocast():
+            features, trunk = self.supernet.forward_trunk(images)
+            logits = [self.supernet.forward_tail(features, width) for width in self.supernet.choices]
+        return trunk.float(), torch.stack(logits, dim=1).float()
+
+    def _losses(self, gate_logits: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the weighted terms; gate_logits (n, c), logits (n, c, k), labels (n,)."""
+        config = self.config
+        gate_labels = sandwich_labels(logits[:, 0], logits[:, -1], labels, logits.shape[1], config.hard_rule)
+        chosen = straight_through_choice(gate_logits, config.temperature)
+        routed = (chosen.unsqueeze(2) * logits).sum(dim=1)
+        losses = {
+            "sparsification": config.sparsification_weight * sandwich_sparsification(gate_logits, gate_labels),
+            "routed": cross_entropy(routed, labels),
+            "MACs": config.mac_weight * mac_penalty(chosen, self.macs, self.mac_unit),
+        }
+        if self.target is not None and self.costs is not None:
+            losses["target"] = config.target_weight * cost_target_penalty(chosen, self.costs, self.target.target)
+        return losses
+
+    def _constant(self, values: tuple[float, ...] | list[float]) -> Tensor:
+        return torch.tensor(values, device=self.fabric.device)
 
 
 def _gate_of(supernet: Supernet) -> SlimmingHead:
     if supernet.gate is None:
         raise TrainError(f"spec {supernet.spec.name!r} has no gate to train; give a checkpoint of a spec with one")
     return supernet.gate
-
-
-def _gate_loss(
-    supernet: Supernet,
-    gate: Callable[[Tensor, int], Tensor],
-    images: Tensor,
-    labels: Tensor,
-    config: GateStageConfig,
-    generator: torch.Generator,
-) -> Tensor:
-    """Return the three terms of stage II for one normalised batch (n, 3, r, r) with labels (n,)."""
-    widths = supernet.choices
-    with torch.no_grad():
-        features, trunk = supernet.forward_trunk(images)
-        logits = torch.stack([supernet.forward_tail(features, width) for width in widths], dim=1)
-    gate_logits = gate(trunk, 0)
-    gate_labels = sandwich_labels(logits[:, 0], logits[:, -1], labels, len(widths), config.hard_rule)
-    chosen = straight_through_choice(gate_logits, config.temperature, generator)
-    routed = (chosen.unsqueeze(2) * logits).sum(dim=1)
-    macs = torch.tensor([float(supernet.spec.macs(width)) for width in widths], device=images.device)
-    unit = config.mac_unit or mac_unit(supernet.spec.macs(widths[-1]))
-    penalty = config.mac_weight * mac_penalty(chosen, macs, unit)
-    return sandwich_sparsification(gate_logits, gate_labels) + cross_entropy(routed, labels) + penalty

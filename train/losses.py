@@ -69,6 +69,14 @@ def mac_penalty(choices: Tensor, macs: Tensor, unit: float) -> Tensor:
     return 0.5 * ((choices @ macs).mean() / unit).square()
 
 
+def cost_target_penalty(choices: Tensor, costs: Tensor, target: float) -> Tensor:
+    """(mean cost / target − 1)²: pulls the mean cost per image to a budget from either side; this project's own term.
+
+    choices (n, c) one-hot with a gradient, costs (c,) per choice and the target in one unit, such as milliseconds.
+    """
+    return ((choices @ costs).mean() / target - 1).square()
+
+
 def mac_unit(widest_macs: int) -> float:
     """Return the unit in which a network's widest choice costs what the published one does in units of 10⁹.
 

@@ -4,7 +4,7 @@ Training normalises by the batch and keeps no statistics (`train.layers.WidthBat
 here, by the first width that uses it: `largest` shares the last set of every routed stage with the widest width.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,8 +37,10 @@ class _Pool:
 
 
 @torch.no_grad()
-def recalibrate(model: Supernet, batches: Iterable[Tensor]) -> None:
-    """Replace every batch-norm statistic of `model` by the pooled mean and population variance over all `batches`.
+def recalibrate(model: Supernet, batches: Iterable[Tensor], widths: Sequence[int] | None = None) -> None:
+    """Replace the batch-norm statistics of `model` by the pooled mean and population variance over all `batches`.
+
+    widths: those to measure, 0 among them; by default all, `largest` included.
 
     Batches are normalised images (n, 3, r, r); layers below normalise by the batch, as in training. A set of statistics
     that several widths share is measured at the narrowest, so `largest` touches nothing that a width of the routing
@@ -59,7 +61,7 @@ def recalibrate(model: Supernet, batches: Iterable[Tensor]) -> None:
     normalise_by_batch(model)
     try:
         for images in batches:
-            for width in range(model.spec.largest + 1):
+            for width in widths or range(model.spec.largest + 1):
                 model(images, width)
     finally:
         for hook in hooks:

@@ -4,6 +4,7 @@ Shapes: n images, r = spec.resolution, c[w] channels at width w, f = features af
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from train.errors import TrainError
 from train.gate import SlimmingHead, decide
 from train.layers import SlicedConv2d, SlicedLinear, WidthBatchNorm2d
-from train.spec import BlockSpec, SupernetSpec
+from train.spec import BlockSpec, LayerSpec, SupernetSpec
 
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
@@ -114,6 +115,26 @@ class Supernet(nn.Module):
             x = block(x, width)
         return self._classify(x, width)
 
+    @cached_property
+    def split(self) -> int | None:
+        """Return the first block that has a batch norm per width, None where the stem has one, or nothing.
+
+        What comes before, and the attention of that block, is the same for every width but the training-only largest.
+        """
+        count = self.spec.n_widths
+        if _is_routed(self.spec.stem_layer, count):
+            return None
+        routed = (number for number, block in enumerate(self.spec.blocks) if _is_routed(block.pointwise, count))
+        return next(routed, None)
+
+    def forward_shared(self, images: Tensor) -> Tensor:
+        """Run what every width has in common; return its features (n, f, h, w). Needs `split`."""
+        return self._until(self._split(), images, 0)[0]
+
+    def forward_rest(self, features: Tensor, width: int) -> Tensor:
+        """Map the common features (n, f, h, w) to logits (n, classes) at one width. Needs `split`."""
+        return self._from(self._split(), features, width)
+
     def forward_prefix(self, images: Tensor, width: int = 0) -> tuple[Tensor, Tensor]:
         """Run what every image runs; return features (n, f, h, w), attended, and gate logits (n, choices).
 
@@ -126,19 +147,11 @@ class Supernet(nn.Module):
 
     def forward_trunk(self, images: Tensor, width: int = 0) -> tuple[Tensor, Tensor]:
         """Run the prefix without the gate; return features (n, f, h, w) and what the gate reads (n, reduced, 1, 1)."""
-        blocks, split = self.blocks, self.spec.gate_block
-        x = self._embed(images, width)
-        for block in blocks[:split]:
-            x = block(x, width)
-        return blocks[split].attend(x, width)
+        return self._until(self.spec.gate_block, images, width)
 
     def forward_tail(self, features: Tensor, width: int) -> Tensor:
         """Map the prefix's features (n, f, h, w) to logits (n, classes) at one width."""
-        blocks, split = self.blocks, self.spec.gate_block
-        x = blocks[split].project(features, width)
-        for block in blocks[split + 1 :]:
-            x = block(x, width)
-        return self._classify(x, width)
+        return self._from(self.spec.gate_block, features, width)
 
     def forward_dynamic(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Let the gate choose; return logits (n, classes) and the width used per image (n,).
@@ -157,6 +170,23 @@ class Supernet(nn.Module):
             logits[chosen] = self.forward_tail(features[chosen], width)
         return logits, widths
 
+    def _split(self) -> int:
+        if self.split is None:
+            raise TrainError(f"the widths of spec {self.spec.name!r} have no layers in common; run each with forward")
+        return self.split
+
+    def _until(self, split: int, images: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        x = self._embed(images, width)
+        for block in self.blocks[:split]:
+            x = block(x, width)
+        return self.blocks[split].attend(x, width)
+
+    def _from(self, split: int, features: Tensor, width: int) -> Tensor:
+        x = self.blocks[split].project(features, width)
+        for block in self.blocks[split + 1 :]:
+            x = block(x, width)
+        return self._classify(x, width)
+
     def _embed(self, images: Tensor, width: int) -> Tensor:
         return self.activation(self.stem_bn(self.stem(images, width), width))
 
@@ -170,3 +200,7 @@ class Supernet(nn.Module):
         if self.gate is None:
             raise TrainError(f"spec {self.spec.name!r} has no gate; give a spec with one, such as ds_mbv1_tiny")
         return self.gate
+
+
+def _is_routed(layer: LayerSpec, n_widths: int) -> bool:
+    return layer.statistics is not None and len(set(layer.statistics[:n_widths])) > 1

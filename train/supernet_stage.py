@@ -1,37 +1,42 @@
-"""Stage I: all widths of the supernet learn together (DS-Net, Li et al., CVPR 2021).
+"""Stage I: all widths of the supernet learn together (DS-Net, Li et al., CVPR 2021), and so do its baselines.
 
-Every step runs {largest, two random widths, smallest}, the sandwich rule of US-Nets (Yu & Huang, ICCV 2019). The
-largest learns from the labels, the others from a moving average (EMA) of the network at its largest: in-place
-bootstrapping.
+Every step runs {largest, random widths, smallest}, the sandwich rule of US-Nets (Yu & Huang, ICCV 2019). The widest
+learns from the labels, the others from a moving average (EMA) of the network at its widest: in-place bootstrapping.
+US-Nets learn from the widest network as it is now, S-Nets (Yu et al., ICLR 2019) run every width on the labels.
+
+Shapes: n images, r × r pixels, k classes.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
-from train.augment import Normalise, augmentation, to_unit
+from train.augment import Normalise, resized, to_unit
 from train.config import SupernetStageConfig
-from train.data import ImageSet, batches
+from train.data import ImageSet, batches, hold_out
 from train.errors import DataError
+from train.evaluate import top1_by_width
 from train.initialise import initialise
 from train.layers import normalise_by_batch
+from train.loop import NamedParameters, Setting, run_steps
 from train.losses import cross_entropy, ensemble_target, soft_cross_entropy
-from train.progress import Progress, Report, ignore
 from train.recalibrate_bn import recalibrate
+from train.sampling import WIDTHS, generator_of
 from train.spec import SupernetSpec
 from train.supernet import Supernet
 
-RANDOM_WIDTHS = 2
-"""Random widths per step, as published."""
+TensorList = tuple[Tensor, ...] | list[Tensor]
+
 EMA_WARMUP_STEPS = 10
 """The average forgets its random start: after s steps it weighs the past by at most (1 + s) / (10 + s)."""
+GLIMPSE_BATCHES = 8
+"""Batches that batch-norm statistics are measured on for the accuracy after an epoch."""
 
 
 def train_supernet(
@@ -40,61 +45,199 @@ def train_supernet(
     config: SupernetStageConfig,
     seed: int = 0,
     start: Mapping[str, np.ndarray] | None = None,
-    report: Report = ignore,
-    fabric: Fabric | None = None,
+    setting: Setting | None = None,
 ) -> dict[str, np.ndarray]:
     """Train every width and return the averaged network's tensors, batch norm recalibrated on the training images.
 
-    `start` continues from a checkpoint's tensors; otherwise the weights are drawn from `seed`. `fabric` chooses the
-    device (default: the first one found). The same seed on the same machine gives the same network. Fewer than two
-    images are a DataError.
+    `start` continues from a checkpoint's tensors; otherwise the weights are drawn from `seed`. The default setting is
+    the first device found, and no run folder. The same seed on the same machine gives the same network. Too few images
+    for batch norm are a DataError.
     """
-    if images.count < 2:
-        raise DataError(f"{images.count} training image(s); batch norm needs at least 2")
-    fabric = fabric or Fabric(devices=1)
+    setting = setting or Setting(Fabric(devices=1))
+    kept, held_out = hold_out(images, config.hold_out, seed)
+    _check_part_size(kept, config, setting.fabric.world_size)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        generator = torch.Generator().manual_seed(seed)
-        model = _starting_point(spec, seed, start)
-        loader = fabric.setup_dataloaders(batches(images, config.batch_size, shuffle=generator))
-        steps = config.epochs * len(loader)
-        optimizer = _optimizer(model, config)
-        schedule = LambdaLR(optimizer, warmup_cosine(int(config.warmup_epochs * len(loader)), steps))
-        wrapped, optimizer = fabric.setup(model, optimizer)
-        average = _average_of(model, config.ema_decay)
-        normalise = fabric.to_device(Normalise(spec))
-        augment = fabric.to_device(augmentation(config.augment))
-        for epoch in range(config.epochs):
-            for number, (pixels, labels) in enumerate(loader, start=epoch * len(loader) + 1):
-                batch = normalise(augment(to_unit(pixels)))
-                widths = sandwich_widths(spec, generator)
-                loss = _sandwich_step(fabric, wrapped, average, batch, labels, widths, config)
-                optimizer.step()
-                optimizer.zero_grad()
-                schedule.step()
-                average.update_parameters(model)
-                report(Progress(number, steps, loss))
-        averaged = average.module
-        assert isinstance(averaged, Supernet)
-        recalibrate(averaged, (normalise(pixels) for pixels, _ in islice(loader, config.recalibration_batches)))
-    return averaged.tensors()
+        learner = SupernetLearner(spec, kept, held_out, config, seed, start, setting.fabric)
+        run_steps(learner, spec, kept, config, seed, setting)
+        return learner.finished()
 
 
-def sandwich_widths(spec: SupernetSpec, generator: torch.Generator) -> tuple[int, ...]:
-    """Return the widths of one step: largest, up to two distinct random ones between the ends, smallest."""
-    between = torch.randperm(max(0, spec.largest - 1), generator=generator)[:RANDOM_WIDTHS] + 1
-    return (spec.largest, *between.tolist(), 0) if spec.largest else (0,)
+class SupernetLearner:
+    """The network at its widths, and its moving average."""
+
+    def __init__(
+        self,
+        spec: SupernetSpec,
+        images: ImageSet,
+        held_out: ImageSet | None,
+        config: SupernetStageConfig,
+        seed: int,
+        start: Mapping[str, np.ndarray] | None,
+        fabric: Fabric,
+    ) -> None:
+        self.spec = spec
+        self.images = images
+        self.held_out = held_out
+        self.config = config
+        self.seed = seed
+        self.fabric = fabric
+        self.model = _starting_point(spec, seed, start).to(fabric.device)
+        self.average = _average_of(self.model, config.ema_decay)
+        self.normalise = Normalise(spec).to(fabric.device)
+        self.seen_resolution = spec.resolution
+        self.student = _Runner(self.model, config.compile)
+        assert isinstance(self.average.module, Supernet)
+        self.averaged = self.average.module
+        self.teacher = _Runner(self.averaged, config.compile)
+
+    def named_parameters(self) -> NamedParameters:
+        """Return every weight but the gate's, which learns in stage II."""
+        return [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
+
+    def carried(self) -> dict[str, Tensor]:
+        """Return the weights of the network and of its average; batch-norm statistics are measured at the end."""
+        network = {f"model.{name}": weight.data for name, weight in self.model.named_parameters()}
+        average = {f"average.{name}": weight.data for name, weight in self.averaged.named_parameters()}
+        return network | average | {"average.steps": self.average.n_averaged}
+
+    def resolution(self, epoch: int) -> int:
+        """Return the network's resolution, or a smaller one in the early epochs if the config says so."""
+        early = self.config.early_resolution or self.spec.resolution // 2
+        return early if epoch < self.config.early_epochs else self.spec.resolution
+
+    def add_gradients(self, images: Tensor, labels: Tensor, step: int, share: float) -> dict[str, Tensor]:
+        """Run every width of the step forward and backward; only one width's graph is in memory at a time."""
+        config, self.seen_resolution = self.config, images.shape[-1]
+        top, *others = self.widths(step)
+        targets = self._bootstrapped_targets(images, (top, *others))
+        losses = {}
+        prefix = _SharedPrefix(self.student, images, self.fabric.autocast)
+        for width in (top, *others):
+            logits = prefix.logits(width)
+            if width == top or config.objective == "labels":
+                loss = cross_entropy(logits, labels, config.label_smoothing)
+            else:
+                loss = soft_cross_entropy(logits, targets[width])
+            if width == top and config.objective == "distillation":
+                targets = dict.fromkeys(others, logits.detach().softmax(dim=1))
+            self.fabric.backward(loss * share)
+            losses[f"width {width}"] = loss.detach()
+        prefix.backward()
+        return losses
+
+    def after_step(self) -> None:
+        """Move the average."""
+        self.average.update_parameters(self.model)
+
+    def accuracies(self) -> dict[str, float]:
+        """Return the average's held-out top-1 at the smallest, the middle and the widest width."""
+        if self.held_out is None:
+            return {}
+        widths = sorted({0, self.spec.n_widths // 2, self.spec.n_widths - 1})
+        with self.fabric.autocast():
+            recalibrate(self.averaged, self._glimpse(), widths)
+            top1 = top1_by_width(self.averaged.eval(), self._prepared(self.held_out), widths)
+        normalise_by_batch(self.average)
+        return {f"width {width}": share for width, share in top1.items()}
+
+    def finished(self) -> dict[str, np.ndarray]:
+        """Return the averaged network's tensors, batch norm recalibrated at every width."""
+        self.seen_resolution = self.spec.resolution
+        limit = self.config.recalibration_batches
+        with self.fabric.autocast():
+            recalibrate(self.averaged, (images for images, _ in islice(self._prepared(self.images), limit)))
+        return self.averaged.tensors()
+
+    def widths(self, step: int) -> tuple[int, ...]:
+        """Return the widths of a step, the widest first."""
+        top = self.spec.largest if self.config.wide_teacher else self.spec.n_widths - 1
+        if self.config.sampling == "all":
+            return tuple(range(top, -1, -1))
+        return sandwich_widths(top, self.config.random_widths, generator_of(self.seed, WIDTHS, step))
+
+    @torch.no_grad()
+    def _bootstrapped_targets(self, images: Tensor, widths: Sequence[int]) -> dict[int, Tensor]:
+        """Return what the average at its widest says, (n, k), for every width but the widest; for the smallest in IEB,
+        the mean of what the average says at the step's other widths."""
+        objective, (*taught_by, smallest) = self.config.objective, widths
+        if objective not in ("bootstrapping", "ensemble bootstrapping") or not taught_by:
+            return {}
+        with self.fabric.autocast():
+            if objective == "bootstrapping":
+                taught_by = taught_by[:1]
+            logits = [self.teacher.whole(images, width).float() for width in taught_by]
+        targets = dict.fromkeys(widths[1:], logits[0].softmax(dim=1))
+        return targets | {smallest: ensemble_target(logits)}
+
+    def _glimpse(self) -> Iterator[Tensor]:
+        return (images for images, _ in islice(self._prepared(self.images), GLIMPSE_BATCHES))
+
+    def _prepared(self, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield unchanged images, normalised, at the resolution that training is at, and their labels."""
+        for pixels, labels in batches(images, self.config.batch_size):
+            scaled = resized(to_unit(pixels.to(self.fabric.device)), self.seen_resolution)
+            yield self.normalise(scaled), labels.to(self.fabric.device)
 
 
-def warmup_cosine(warmup_steps: int, steps: int) -> Callable[[int], float]:
-    """Return the learning-rate factor by step: linear over `warmup_steps`, then half a cosine to zero at `steps`."""
+class _Runner:
+    """The network's parts as the loop calls them, compiled if asked for."""
 
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / warmup_steps
-        return 0.5 + 0.5 * math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps))
+    def __init__(self, model: Supernet, compiled: bool) -> None:
+        self.n_widths = model.spec.n_widths
+        self.shares = model.split is not None
+        self.whole, self.prefix, self.rest = model.forward, model.forward_shared, model.forward_rest
+        if compiled:
+            # Every width is a static shape; dynamo would stop at 8 of them.
+            torch._dynamo.config.recompile_limit = max(64, 2 * model.spec.n_widths)
+            self.whole, self.prefix, self.rest = (
+                torch.compile(part, dynamic=False) for part in (self.whole, self.prefix, self.rest)
+            )
 
-    return factor
+
+class _SharedPrefix:
+    """Runs the layers that all widths have in common once per part of a batch, forward and backward.
+
+    Batch norm in training mode normalises by the batch, so these layers do the same for every width: their gradient is
+    that of the sum of the losses. The training-only largest network is wider there and runs by itself.
+    """
+
+    def __init__(self, runner: _Runner, images: Tensor, autocast: Callable[[], AbstractContextManager[None]]) -> None:
+        self.runner = runner
+        self.images = images
+        self.autocast = autocast
+        self.features: Tensor | None = None
+        self.leaf: Tensor | None = None
+
+    def logits(self, width: int) -> Tensor:
+        """Return the logits (n, k) of one width, float32."""
+        with self.autocast():
+            if not self.runner.shares or width >= self.runner.n_widths:
+                return self.runner.whole(self.images, width).float()
+            if self.leaf is None:
+                self.features = self.runner.prefix(self.images)
+                self.leaf = self.features.detach().requires_grad_()
+            return self.runner.rest(self.leaf, width).float()
+
+    def backward(self) -> None:
+        """Carry the gradients of all widths so far through the common layers."""
+        if self.features is not None and self.leaf is not None:
+            torch.autograd.backward(self.features, self.leaf.grad)
+
+
+def sandwich_widths(top: int, random_widths: int, generator: torch.Generator) -> tuple[int, ...]:
+    """Return the widths of one step: the widest, up to `random_widths` distinct ones between the ends, the smallest."""
+    between = torch.randperm(max(0, top - 1), generator=generator)[:random_widths] + 1
+    return (top, *between.tolist(), 0) if top else (0,)
+
+
+def _check_part_size(images: ImageSet, config: SupernetStageConfig, processes: int) -> None:
+    parts = processes * config.accumulate
+    size = min(config.batch_size, images.count) // parts
+    if size < 2:
+        raise DataError(
+            f"{images.count} training image(s) and batch_size {config.batch_size} over {parts} part(s) leave {size} to "
+            "each; batch norm needs at least 2"
+        )
 
 
 def _starting_point(spec: SupernetSpec, seed: int, start: Mapping[str, np.ndarray] | None) -> Supernet:
@@ -107,51 +250,14 @@ def _starting_point(spec: SupernetSpec, seed: int, start: Mapping[str, np.ndarra
     return model.train()
 
 
-def _optimizer(model: Supernet, config: SupernetStageConfig) -> torch.optim.SGD:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [weight for weight in trained if weight.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [vector for vector in trained if vector.ndim == 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(groups, config.learning_rate, config.momentum, nesterov=config.momentum > 0)
-
-
 def _average_of(model: Supernet, decay: float) -> AveragedModel:
     """Return the EMA copy, which normalises by the batch: `largest` has no statistics of its own in routed stages."""
 
-    def forget(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+    @torch.no_grad()
+    def forget(averaged: TensorList, current: TensorList, steps: Tensor | int) -> None:
         weight = min(decay, (1 + int(steps)) / (EMA_WARMUP_STEPS + int(steps)))
-        return torch.lerp(current, averaged, weight)
+        torch._foreach_lerp_(averaged, current, 1 - weight)
 
-    average = AveragedModel(model, avg_fn=forget)
+    average = AveragedModel(model, multi_avg_fn=forget)
     normalise_by_batch(average)
     return average
-
-
-def _sandwich_step(
-    fabric: Fabric,
-    model: Callable[[Tensor, int], Tensor],
-    average: AveragedModel,
-    images: Tensor,
-    labels: Tensor,
-    widths: tuple[int, ...],
-    config: SupernetStageConfig,
-) -> float:
-    """Add the gradients of all widths of one step; return the sum of their losses.
-
-    widths: largest, random ones, smallest. Each is run backward at once, so only one graph is in memory.
-    """
-    largest, *others = widths
-    with torch.no_grad():
-        teachers = [average(images, width) for width in (widths[:-1] if config.ensemble else widths[:1])]
-    targets = dict.fromkeys(others, teachers[0].softmax(dim=1))
-    if config.ensemble:
-        targets[0] = ensemble_target(teachers)
-    loss = cross_entropy(model(images, largest), labels, config.label_smoothing)
-    fabric.backward(loss)
-    total = loss.item()
-    for width in others:
-        loss = soft_cross_entropy(model(images, width), targets[width])
-        fabric.backward(loss)
-        total += loss.item()
-    return total

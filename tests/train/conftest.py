@@ -23,6 +23,9 @@ def trained_supernet() -> dict[str, np.ndarray]:
     """Return the tensors of MICRO after stage I on coloured images; tests must not write to them."""
     from lightning.fabric import Fabric
 
+    from train.loop import Setting
     from train.supernet_stage import train_supernet
 
-    return train_supernet(MICRO, coloured_images(60), MICRO_STAGE, fabric=Fabric(accelerator="cpu", devices=1))
+    return train_supernet(
+        MICRO, coloured_images(60), MICRO_STAGE, setting=Setting(Fabric(accelerator="cpu", devices=1))
+    )

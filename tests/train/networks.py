@@ -30,6 +30,7 @@ MICRO_STAGE = SupernetStageConfig(
     learning_rate=0.1,
     warmup_epochs=1.0,
     ema_decay=0.8,
+    hold_out=0.0,
     augment=AugmentConfig(flip=True, shift=0.0, zoom=0.0),
 )
 """Enough of stage I for MICRO to tell `coloured_images` apart at every width."""

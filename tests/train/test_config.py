@@ -22,7 +22,7 @@ def test_a_spec_without_a_config_gets_the_published_recipe() -> None:
     supernet, gate = recipe.supernet, recipe.gate
     assert (supernet.epochs, supernet.batch_size, supernet.learning_rate, supernet.warmup_epochs) == (150, 512, 0.08, 5)
     assert (supernet.weight_decay, supernet.label_smoothing, supernet.ema_decay) == (1e-4, 0.1, 0.997)
-    assert not supernet.ensemble
+    assert (supernet.objective, supernet.sampling, supernet.random_widths) == ("bootstrapping", "sandwich", 2)
     assert (gate.epochs, gate.learning_rate, gate.weight_decay, gate.hard_rule) == (30, 0.08, 0.01, "try best")
 
 

@@ -11,14 +11,18 @@ from torch.utils.data import TensorDataset
 from tests.train.networks import MICRO, coloured_images
 from train import TrainError
 from train.config import AugmentConfig, GateStageConfig, HardRule
+from train.costs import mac_target
 from train.data import ImageSet
 from train.evaluate import evaluate_supernet
 from train.gate_stage import train_gate
+from train.loop import Setting
 from train.supernet import Supernet
 
 STILL = AugmentConfig(flip=False, shift=0.0, zoom=0.0)
-CONFIG = GateStageConfig(epochs=30, batch_size=20, learning_rate=0.5, weight_decay=0.0, mac_weight=0.1, augment=STILL)
-CPU = Fabric(accelerator="cpu", devices=1)
+CONFIG = GateStageConfig(
+    epochs=30, batch_size=20, learning_rate=0.5, weight_decay=0.0, mac_weight=0.1, hold_out=0.0, augment=STILL
+)
+CPU = Setting(Fabric(accelerator="cpu", devices=1))
 RED = 0
 
 Tensors = dict[str, np.ndarray]
@@ -45,7 +49,7 @@ def test_the_gate_learns_which_images_need_the_largest_width(
     trained_supernet: Tensors, rule: HardRule, width_of_red: int
 ) -> None:
     trained = train_gate(
-        MICRO, trained_supernet, with_red_mislabelled(60, 1), replace(CONFIG, hard_rule=rule), fabric=CPU
+        MICRO, trained_supernet, with_red_mislabelled(60, 1), replace(CONFIG, hard_rule=rule), setting=CPU
     )
     red, others = shares(trained, red=True), shares(trained, red=False)
     assert red[width_of_red] > 0.9, f"shares of the red images {red}"
@@ -54,12 +58,28 @@ def test_the_gate_learns_which_images_need_the_largest_width(
 
 def test_a_heavy_penalty_sends_every_image_to_the_cheapest_width(trained_supernet: Tensors) -> None:
     thrifty = replace(CONFIG, mac_weight=200.0)
-    trained = train_gate(MICRO, trained_supernet, with_red_mislabelled(60, 1), thrifty, fabric=CPU)
+    trained = train_gate(MICRO, trained_supernet, with_red_mislabelled(60, 1), thrifty, setting=CPU)
     assert shares(trained, red=True)[0] == 1.0, shares(trained, red=True)
 
 
+@pytest.mark.parametrize("place", [0.25, 0.75])
+def test_a_gate_trained_for_a_budget_of_multiply_accumulates_meets_it(trained_supernet: Tensors, place: float) -> None:
+    cheapest, dearest = MICRO.macs(0), MICRO.macs(4)
+    budget = cheapest + place * (dearest - cheapest)
+    config = replace(CONFIG, epochs=40, sparsification_weight=0.2, mac_weight=0.0, target_weight=2000.0)
+    trained = train_gate(
+        MICRO, trained_supernet, coloured_images(60), config, target=mac_target(MICRO, budget), setting=CPU
+    )
+    result = evaluate_supernet(Supernet.from_tensors(MICRO, trained), coloured_images(90, seed=2))
+    assert result.dynamic is not None
+    distance = abs(result.dynamic.mean_macs - budget) / (dearest - cheapest)
+    assert distance < 0.2, (
+        f"mean MACs {result.dynamic.mean_macs:.0f}, budget {budget:.0f}, range {cheapest} … {dearest}"
+    )
+
+
 def test_only_the_gate_changes(trained_supernet: Tensors) -> None:
-    trained = train_gate(MICRO, trained_supernet, coloured_images(30), replace(CONFIG, epochs=1), fabric=CPU)
+    trained = train_gate(MICRO, trained_supernet, coloured_images(30), replace(CONFIG, epochs=1), setting=CPU)
     assert {name for name in trained_supernet if not np.array_equal(trained[name], trained_supernet[name])} == {
         "gate.weight"
     }
@@ -68,7 +88,7 @@ def test_only_the_gate_changes(trained_supernet: Tensors) -> None:
 def test_the_same_seed_trains_the_same_gate(trained_supernet: Tensors) -> None:
     config = replace(CONFIG, epochs=1)
     first, again, other = (
-        train_gate(MICRO, trained_supernet, coloured_images(30), config, seed, fabric=CPU)["gate.weight"]
+        train_gate(MICRO, trained_supernet, coloured_images(30), config, seed, setting=CPU)["gate.weight"]
         for seed in (1, 1, 2)
     )
     assert np.array_equal(first, again)
@@ -86,4 +106,4 @@ def test_the_evaluation_adds_up(trained_supernet: Tensors) -> None:
 def test_a_network_without_a_gate_is_refused() -> None:
     plain = replace(MICRO, gate=None)
     with pytest.raises(TrainError, match="no gate to train"):
-        train_gate(plain, Supernet(plain).tensors(), coloured_images(9), CONFIG, fabric=CPU)
+        train_gate(plain, Supernet(plain).tensors(), coloured_images(9), CONFIG, setting=CPU)

@@ -13,19 +13,21 @@ from train import DataError, load_spec
 from train.config import SupernetStageConfig
 from train.evaluate import evaluate_supernet
 from train.initialise import initialise
+from train.loop import Setting
 from train.progress import Progress
+from train.schedule import warmup_cosine
 from train.supernet import Supernet
-from train.supernet_stage import sandwich_widths, train_supernet, warmup_cosine
+from train.supernet_stage import sandwich_widths, train_supernet
 
 IMAGES = coloured_images(60)
 SHORT = replace(MICRO_STAGE, epochs=1)
-CPU = Fabric(accelerator="cpu", devices=1)
+CPU = Setting(Fabric(accelerator="cpu", devices=1))
 
 Tensors = dict[str, np.ndarray]
 
 
 def trained(config: SupernetStageConfig = SHORT, seed: int = 0) -> Tensors:
-    return train_supernet(MICRO, IMAGES, config, seed, fabric=CPU)
+    return train_supernet(MICRO, IMAGES, config, seed, setting=CPU)
 
 
 def equal(first: Tensors, second: Tensors) -> bool:
@@ -62,38 +64,41 @@ def test_the_callers_random_state_is_left_alone() -> None:
 
 def test_training_can_continue_from_a_checkpoint(trained_supernet: Tensors) -> None:
     gentle = replace(SHORT, learning_rate=1e-6)
-    continued = train_supernet(MICRO, IMAGES, gentle, 0, trained_supernet, fabric=CPU)
+    continued = train_supernet(MICRO, IMAGES, gentle, 0, trained_supernet, setting=CPU)
     moved = max(float(np.abs(continued[name] - trained_supernet[name]).max()) for name in continued if "bn" not in name)
     assert 0 < moved < 1e-3, f"largest change of a weight {moved}"
 
 
 def test_ensemble_bootstrapping_teaches_the_smallest_network_otherwise() -> None:
-    assert not equal(trained(), trained(replace(SHORT, ensemble=True)))
+    assert not equal(trained(), trained(replace(SHORT, objective="ensemble bootstrapping")))
 
 
-def test_progress_counts_every_step_and_carries_the_loss() -> None:
+def test_progress_tells_of_every_epoch_and_carries_the_loss_of_each_width() -> None:
     seen: list[Progress] = []
-    train_supernet(MICRO, IMAGES, replace(SHORT, epochs=2), report=seen.append, fabric=CPU)
-    assert [state.done for state in seen] == list(range(1, 9))
+    train_supernet(MICRO, IMAGES, replace(SHORT, epochs=2), setting=replace(CPU, report=seen.append))
+    assert [state.done for state in seen] == sorted({state.done for state in seen})
+    assert {4, 8} <= {state.done for state in seen}
     assert {state.total for state in seen} == {8}
-    assert all(state.loss is not None and 0 < state.loss < 100 for state in seen), seen
+    for state in seen:
+        assert {"width 0", "width 5"} <= set(state.losses)
+        assert all(0 < loss < 100 for loss in state.losses.values()), state
 
 
 def test_a_set_smaller_than_a_batch_is_one_batch() -> None:
     seen: list[Progress] = []
-    train_supernet(MICRO, coloured_images(6), SHORT, report=seen.append, fabric=CPU)
+    train_supernet(MICRO, coloured_images(6), SHORT, setting=replace(CPU, report=seen.append))
     assert len(seen) == 1
 
 
 def test_one_image_is_refused() -> None:
     with pytest.raises(DataError, match="at least 2"):
-        train_supernet(MICRO, coloured_images(1), SHORT, fabric=CPU)
+        train_supernet(MICRO, coloured_images(1), SHORT, setting=CPU)
 
 
 def test_each_step_runs_the_largest_the_smallest_and_two_distinct_widths_between() -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):
-        largest, *between, smallest = sandwich_widths(MICRO, generator)
+        largest, *between, smallest = sandwich_widths(MICRO.largest, 2, generator)
         assert (largest, smallest) == (MICRO.largest, 0)
         assert len(between) == len(set(between)) == 2
         assert all(0 < width < MICRO.largest for width in between)
@@ -102,7 +107,7 @@ def test_each_step_runs_the_largest_the_smallest_and_two_distinct_widths_between
 def test_defect_d_every_width_takes_its_turn_not_just_the_first_four() -> None:
     spec = load_spec("ds_mbv1")
     generator = torch.Generator().manual_seed(0)
-    turns = Counter(width for _ in range(600) for width in sandwich_widths(spec, generator)[1:-1])
+    turns = Counter(width for _ in range(600) for width in sandwich_widths(spec.largest, 2, generator)[1:-1])
     assert sorted(turns) == list(range(1, 14))
     rarest, most = min(turns.values()), max(turns.values())
     assert most < 2 * rarest, f"turns per width {turns}"

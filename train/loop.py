@@ -1,0 +1,228 @@
+"""The training loop of both stages: parts of a batch in, one gradient synchronisation and one SGD step out.
+
+Lightning Fabric brings the device, the precision and the processes; every process holds the whole network.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from train.augment import Normalise, augmentation, resized, to_unit
+from train.config import StageConfig
+from train.data import ImageSet
+from train.progress import Progress, Report, ignore
+from train.run_folder import RunFolder, State
+from train.sampling import DRAWS, PartSampler, part_loader, seed_of, steps_per_epoch
+from train.schedule import warmup_cosine
+from train.spec import SupernetSpec
+
+REPORT_SECONDS = 0.5
+"""Time between two reports: reading a loss makes a GPU wait."""
+SAVE_SECONDS = 60.0
+"""Time between two saved states: what a killed run loses at most."""
+
+NamedParameters = list[tuple[str, nn.Parameter]]
+
+
+class Learner(Protocol):
+    """What a stage trains."""
+
+    def named_parameters(self) -> NamedParameters:
+        """Return what the optimiser changes."""
+        ...
+
+    def carried(self) -> dict[str, Tensor]:
+        """Return, by name, the tensors that are carried from step to step besides the optimiser's; they are live."""
+        ...
+
+    def resolution(self, epoch: int) -> int:
+        """Return the side in pixels of the images that an epoch trains on."""
+        ...
+
+    def add_gradients(self, images: Tensor, labels: Tensor, step: int, share: float) -> dict[str, Tensor]:
+        """Add `share` × the gradients of one part to the parameters'; return its losses by name, detached.
+
+        images: normalised, (n, 3, r, r); labels (n,).
+        """
+        ...
+
+    def after_step(self) -> None:
+        """Follow the step that the optimiser took."""
+        ...
+
+    def accuracies(self) -> dict[str, float]:
+        """Return the share of held-out images classified right, by network; empty where none are held out."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how a stage runs; the trained network does not depend on it, but for the number of processes."""
+
+    fabric: Fabric
+    folder: RunFolder | None = None
+    """Where the state is kept and resumed from; None keeps nothing."""
+    report: Report = ignore
+
+
+def run_steps(
+    learner: Learner, spec: SupernetSpec, images: ImageSet, config: StageConfig, seed: int, setting: Setting
+) -> None:
+    """Train `learner` to the end of the last epoch, starting from the state in the run folder if there is one.
+
+    The same seed and configuration train the same network wherever a run was interrupted. n processes train like one
+    that accumulates n parts.
+    """
+    fabric = setting.fabric
+    size = min(config.batch_size, images.count)
+    per_epoch = steps_per_epoch(images.count, size)
+    total = config.epochs * per_epoch
+    optimizer = _optimizer(learner, config)
+    state = _restored(learner, optimizer, setting)
+    stepping = fabric.setup_optimizers(optimizer)
+    assert not isinstance(stepping, tuple)
+    rate = warmup_cosine(int(config.warmup_epochs * per_epoch), total)
+    prepare = _Preparation(spec, config, seed).to(fabric.device)
+    own = range(fabric.global_rank * config.accumulate, (fabric.global_rank + 1) * config.accumulate)
+    sampler = PartSampler(
+        images.count, size, range(state.step, total), seed, own, fabric.world_size * config.accumulate
+    )
+    parts = iter(part_loader(images, sampler))
+    journal = _Journal(setting, total, size, state)
+    while state.step < total:
+        step, epoch = state.step, state.step // per_epoch
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * rate(step)
+        for part in own:
+            pixels, labels = (tensor.to(fabric.device, non_blocking=True) for tensor in next(parts))
+            batch = prepare(pixels, learner.resolution(epoch), step, part)
+            journal.add(learner.add_gradients(batch, labels, step, 1 / config.accumulate))
+        _average_gradients(fabric, optimizer)
+        stepping.step()
+        optimizer.zero_grad()
+        learner.after_step()
+        state.step += 1
+        ends_epoch = state.step % per_epoch == 0
+        if fabric.is_global_zero:
+            journal.report(learner.accuracies() if ends_epoch else {}, ends_epoch)
+            journal.keep(learner, optimizer, ends_epoch)
+
+
+class _Preparation(nn.Module):
+    """uint8 pixels of one part → the normalised, randomly changed images that the network trains on."""
+
+    def __init__(self, spec: SupernetSpec, config: StageConfig, seed: int) -> None:
+        super().__init__()
+        self.normalise = Normalise(spec)
+        self.config = config.augment
+        self.seed = seed
+        self.by_resolution: dict[int, nn.Module] = {}
+
+    def forward(self, pixels: Tensor, resolution: int, step: int, part: int) -> Tensor:
+        """Map (n, 3, r, r) to a side of `resolution`; every later draw depends on the step and the part alone."""
+        torch.manual_seed(seed_of(self.seed, DRAWS, step, part))
+        if resolution not in self.by_resolution:
+            self.by_resolution[resolution] = augmentation(self.config, resolution)
+        changed = self.by_resolution[resolution](resized(to_unit(pixels), resolution))
+        normalised: Tensor = self.normalise(changed)
+        return normalised
+
+
+class _Journal:
+    """Reports and saves now and then, and after every epoch."""
+
+    def __init__(self, setting: Setting, total: int, batch_size: int, state: State) -> None:
+        self.setting = setting
+        self.total = total
+        self.batch_size = batch_size
+        self.state = state
+        self.losses: dict[str, Tensor] = {}
+        self.reported_at = self.saved_at = time.perf_counter()
+        self.reported_step = state.step
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Note the losses of one part."""
+        self.losses.update(losses)
+
+    def report(self, accuracies: Mapping[str, float], ends_epoch: bool) -> None:
+        """Tell how far training is, if it is time."""
+        now, step = time.perf_counter(), self.state.step
+        if not ends_epoch and now - self.reported_at < REPORT_SECONDS:
+            return
+        losses = {name: loss.item() for name, loss in self.losses.items()}
+        speed = (step - self.reported_step) * self.batch_size / (now - self.reported_at)
+        if ends_epoch:
+            self.state.history.append({"step": step, "losses": losses, "accuracies": dict(accuracies)})
+        self.setting.report(Progress(step, self.total, losses, speed, accuracies))
+        self.losses.clear()
+        # Measuring accuracy belongs to no step: the clock starts again.
+        self.reported_at, self.reported_step = time.perf_counter(), step
+
+    def keep(self, learner: Learner, optimizer: torch.optim.Optimizer, ends_epoch: bool) -> None:
+        """Save the state, if it is time."""
+        now = time.perf_counter()
+        if self.setting.folder is None or (not ends_epoch and now - self.saved_at < SAVE_SECONDS):
+            return
+        self.state.tensors = learner.carried() | _momenta(optimizer)
+        self.setting.folder.save(self.state)
+        self.saved_at = now
+
+
+def _optimizer(learner: Learner, config: StageConfig) -> torch.optim.SGD:
+    trained = learner.named_parameters()
+    groups = [
+        {
+            "params": [(name, weight) for name, weight in trained if weight.ndim > 1],
+            "weight_decay": config.weight_decay,
+        },
+        {"params": [(name, vector) for name, vector in trained if vector.ndim == 1], "weight_decay": 0.0},
+    ]
+    kept = [group for group in groups if group["params"]]
+    return torch.optim.SGD(kept, config.learning_rate, config.momentum, nesterov=config.momentum > 0)
+
+
+def _momenta(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the momentum of every parameter that has one, by `momentum.NAME`."""
+    return {
+        f"momentum.{name}": optimizer.state[parameter]["momentum_buffer"]
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["param_names"], group["params"], strict=True)
+        if optimizer.state[parameter].get("momentum_buffer") is not None
+    }
+
+
+@torch.no_grad()
+def _restored(learner: Learner, optimizer: torch.optim.Optimizer, setting: Setting) -> State:
+    """Return the state to go on from, its tensors copied into the learner and the optimiser."""
+    fabric = setting.fabric
+    found = setting.folder.load() if setting.folder and fabric.is_global_zero else None
+    state: State | None = fabric.broadcast(found)
+    if state is None:
+        return State(0, {})
+    for name, tensor in learner.carried().items():
+        tensor.copy_(state.tensors[name])
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["param_names"], group["params"], strict=True):
+            momentum = state.tensors.get(f"momentum.{name}")
+            if momentum is not None:
+                optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter.device)
+    return state
+
+
+def _average_gradients(fabric: Fabric, optimizer: torch.optim.Optimizer) -> None:
+    """Replace every gradient by its mean over all processes, in one collective."""
+    if fabric.world_size == 1:
+        return
+    gradients = [
+        weight.grad for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None
+    ]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    mean = fabric.all_reduce(flat, reduce_op="mean")
+    assert isinstance(mean, Tensor)
+    for gradient, part in zip(gradients, torch.split(mean, [gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
