@@ -79,7 +79,11 @@ class Difference:
 def networks(
     method: str, spec: SupernetSpec, config: SupernetStageConfig, widths: Sequence[int]
 ) -> tuple[Network, ...]:
-    """Return the networks of one method that provide `widths`; an unknown method is a ConfigError."""
+    """Return the networks of one method that provide `widths`.
+
+    An unknown method is a ConfigError, widths that `restricted_to` refuses are a SpecError.
+    """
+    restricted = spec.restricted_to(widths)
     whole = {width: width for width in widths}
     own = {width: index for index, width in enumerate(widths)}
     match method:
@@ -93,7 +97,7 @@ def networks(
             distilled = replace(config, objective="distillation", wide_teacher=False)
             return (Network(method, method, spec, distilled, whole),)
         case "s-net":
-            switchable = replace(spec.restricted_to(widths), batch_norm="switchable")
+            switchable = replace(restricted, batch_norm="switchable")
             return (Network(method, method, switchable, replace(config, objective="labels", sampling="all"), own),)
         case "static":
             alone = replace(config, objective="labels")

@@ -106,7 +106,7 @@ class OurStep:
         shared_prefix: bool = True,
         compiled: bool = False,
     ) -> None:
-        fabric = Fabric(devices=1, precision=precision)
+        fabric = _fabric(precision)
         config = overridden(task.config, precision=precision, compile=compiled)
         self.learner = SupernetLearner(task.spec, task.image_set(), None, config, SEED, None, fabric)
         self.learner.student.shares &= shared_prefix
@@ -136,7 +136,7 @@ class PublishedStep:
 
     def __init__(self, task: Task, dtype: torch.dtype = torch.float32) -> None:
         self.task = task
-        device = Fabric(devices=1).device
+        device = _fabric("32-true").device
         self.model = Supernet(task.spec)
         initialise(self.model, SEED)
         self.model.train().to(device, dtype)
@@ -173,6 +173,11 @@ class PublishedStep:
                 loss = soft_cross_entropy(logits, target)
             loss.backward()  # type: ignore[no-untyped-call]
             loss.item()
+
+
+def _fabric(precision: Precision) -> Fabric:
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    return Fabric(devices=1, precision=precision)
 
 
 Build = Callable[[Task], Step]
@@ -282,7 +287,6 @@ def _synchronize() -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return every figure."""
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     spec = load_spec(options.spec)
     config = overridden(config_for(spec.name).supernet, batch_size=options.batch_size, precision=options.precision)
     task = Task(spec, config, options.resolution or spec.resolution)

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.accuracy import METHODS, Comparison, difference, figures, networks
 from tests.train.networks import MICRO, MICRO_STAGE, coloured_images
 from train.config import SupernetStageConfig
-from train.errors import ConfigError
+from train.errors import ConfigError, SpecError
 
 BRIEF = replace(MICRO_STAGE, epochs=2)
 WIDTHS = (0, 2, 4)
@@ -58,6 +58,11 @@ def test_a_given_checkpoint_of_another_network_is_refused(tmp_path: Path) -> Non
 def test_an_unknown_method_is_refused_with_the_valid_ones() -> None:
     with pytest.raises(ConfigError, match="valid: ds-net, us-net"):
         networks("autoslim", MICRO, BRIEF, WIDTHS)
+
+
+def test_widths_that_the_network_does_not_have_are_refused_before_any_is_trained() -> None:
+    with pytest.raises(SpecError, match="choices of 0…4"):
+        networks("ds-net", MICRO, BRIEF, (0, 9))
 
 
 def test_a_difference_has_the_interval_that_the_normal_distribution_gives_many_images() -> None:
