@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 Out = Annotated[Path, typer.Option(help="Checkpoint to write, a .safetensors file.", show_default=False)]
 Data = Annotated[
-    Path,
+    str,
     typer.Option(
-        help="Labelled images: class sub-folders (or train, calibration, test folders of those), or .parquet.",
+        help="Labelled images: class sub-folders (or train, calibration, test folders of those), .parquet, or the name "
+        "user/set of a set on the Hugging Face Hub.",
         show_default=False,
     ),
 ]
+TrainSplit = Annotated[str, typer.Option(help="Split to train on, where the data has several.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every random draw.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the images; default: the config's.")]
 BatchSize = Annotated[
@@ -84,6 +86,7 @@ def train_supernet(
         str | None, typer.Option(help="A shipped network or the path of a .json spec: train from scratch.")
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Supernet to continue from, instead of --spec.")] = None,
+    split: TrainSplit = "train",
     config: ConfigFile = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -114,7 +117,7 @@ def train_supernet(
     )  # fmt: skip
     _use_threads(threads)
     fabric = _fabric(stage, devices, nodes)
-    images = _images(data, network)
+    images = _images(data, network, split, stage.decode_resolution)
     settings = _settings("supernet", network, stage, seed, images, start)
     with _setting(fabric, run or _run_folder(out), settings, "training the supernet") as setting:
         tensors = supernet_stage.train_supernet(network, images, stage, seed, start.tensors if start else None, setting)
@@ -141,6 +144,7 @@ def train_gate(
     latency_threads: Annotated[
         int | None, typer.Option(min=1, help="Threads in the latency table, where it holds several.")
     ] = None,
+    split: TrainSplit = "train",
     config: ConfigFile = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -172,7 +176,7 @@ def train_gate(
     target = _target(start.spec, target_macs, target_ms, latency, device, bundle_precision, latency_threads)
     _use_threads(threads)
     fabric = _fabric(stage, devices, nodes)
-    images = _images(data, start.spec)
+    images = _images(data, start.spec, split, stage.decode_resolution)
     settings = _settings("gate", start.spec, stage, seed, images, start) | {"target": _target_record(target)}
     with _setting(fabric, run or _run_folder(out), settings, "training the gate") as setting:
         tensors = gate_stage.train_gate(start.spec, start.tensors, images, stage, seed, target, setting)
@@ -187,25 +191,45 @@ def evaluate(
         str, typer.Option(help="Folder or file prefix of the split, where the data has several.")
     ] = "test",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 64,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw accuracy against multiply-accumulates as PLOT.png and PLOT.svg.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Evaluation to compare with in --plot, from dsnet evaluate --json; repeatable."),
+    ] = None,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the accuracy of every width of a supernet, and with its own gate deciding."""
+    import json
     from dataclasses import asdict
 
+    from lightning.fabric import Fabric
+
+    from common import check_writable
     from common.console import print_json
     from train.checkpoint import load_checkpoint
-    from train.data import load_images
+    from train.curves import curve_of, draw, load_curve, published
     from train.evaluate import evaluate_supernet
     from train.supernet import Supernet
 
     loaded = load_checkpoint(checkpoint)
+    baselines = [*published(loaded.spec), *map(load_curve, against or [])]
+    if plot is not None:
+        check_writable(plot.with_name(plot.name + ".png"))
     _use_threads(threads)
-    images = load_images(data, loaded.spec, split)
+    images = _images(data, loaded.spec, split, None)
+    fabric = Fabric(devices=1)
+    model = Supernet.from_tensors(loaded.spec, loaded.tensors).to(fabric.device)
     with _bar("evaluating") as report:
-        result = evaluate_supernet(Supernet.from_tensors(loaded.spec, loaded.tensors), images, batch_size, report)
+        result = evaluate_supernet(model, images, batch_size, report)
+    record = {"checkpoint_sha256": loaded.sha256, "split": split, **asdict(result)}
+    if plot is not None:
+        title = f"{loaded.spec.name}, {result.images:,} images of {split}"
+        draw(plot, [curve_of(json.dumps(record), checkpoint.stem)], baselines, title)
     if as_json:
-        print_json({"checkpoint_sha256": loaded.sha256, "split": split, **asdict(result)})
+        print_json(record)
     else:
         _print_evaluation(loaded.spec.name, result)
 
@@ -251,11 +275,11 @@ def _fabric(stage: "StageConfig", devices: int, nodes: int) -> "Fabric":
     return fabric
 
 
-def _images(data: Path, spec: "SupernetSpec", split: str = "train") -> "ImageSet":
+def _images(data: str, spec: "SupernetSpec", split: str, resolution: int | None) -> "ImageSet":
     """Open an image set; say on stderr which images are damaged."""
     from train.data import damage_report, load_images
 
-    images = load_images(data, spec, split)
+    images = load_images(data, spec, split, resolution)
     left_out = damage_report(images)
     if left_out:
         typer.echo(left_out, err=True)
@@ -338,7 +362,7 @@ def _target_record(target: "CostTarget | None") -> dict[str, Any] | None:
 def _provenance(
     command: str,
     seed: int,
-    data: Path,
+    data: str,
     images: "ImageSet",
     start: "Checkpoint | None",
     stage: "StageConfig",
@@ -351,7 +375,7 @@ def _provenance(
     return {
         "command": command,
         "seed": seed,
-        "data": {"name": data.resolve().name, "images": images.count},
+        "data": {"name": Path(data).resolve().name, "images": images.count},
         "classes": list(images.classes),
         "parent_sha256": start.sha256 if start else None,
         "config": asdict(stage),
@@ -415,9 +439,12 @@ def _accuracies(state: "Progress") -> str:
 def _print_evaluation(name: str, result: "Evaluation") -> None:
     from common.console import stdout, table
 
-    rows = [(one.width, f"{one.macs / 1e6:.2f}", f"{one.params / 1e3:.1f}", f"{one.top1:.2%}") for one in result.widths]
+    rows = [
+        (one.width, f"{one.macs / 1e6:.2f}", f"{one.params / 1e3:.1f}", f"{one.top1:.2%}", f"{one.top5:.2%}")
+        for one in result.widths
+    ]
     title = f"{name} on {result.images} images"
-    stdout().print(table(title, ("width", "MMACs", "params (k)", "top-1"), rows))
+    stdout().print(table(title, ("width", "MMACs", "params (k)", "top-1", "top-5"), rows))
     if result.dynamic:
         shares = ", ".join(f"{width}: {share:.0%}" for width, share in result.dynamic.shares.items())
         macs = result.dynamic.mean_macs / 1e6

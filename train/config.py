@@ -78,6 +78,9 @@ class StageConfig:
     """Number format of the convolutions."""
     compile: bool = False
     """Compile the network, one static graph per width: for GPUs; on the CPUs measured it does not pay."""
+    decode_resolution: int | None = Field(default=None, ge=8)
+    """Side in pixels that images are decoded to, by default the network's; crops gain from a few more, such as 256 for
+    a network of 224."""
     hold_out: float = Field(default=0.05, ge=0, lt=1)
     """Share of the training images kept out of training, to measure accuracy on after every epoch."""
     augment: AugmentConfig = Field(default_factory=AugmentConfig)

@@ -23,6 +23,8 @@ from train.spec import SupernetSpec
 
 REPORT_SECONDS = 0.5
 """Time between two reports: reading a loss makes a GPU wait."""
+CROP_MARGIN = 8 / 7
+"""Largest side of an image that is cropped, in sides of the crop: 256 pixels for 224."""
 SAVE_SECONDS = 60.0
 """Time between two saved states: what a killed run loses at most."""
 
@@ -128,7 +130,9 @@ class _Preparation(nn.Module):
         torch.manual_seed(seed_of(self.seed, DRAWS, step, part))
         if resolution not in self.by_resolution:
             self.by_resolution[resolution] = augmentation(self.config, resolution)
-        changed = self.by_resolution[resolution](resized(to_unit(pixels), resolution))
+        needed = int(resolution * CROP_MARGIN) if self.config.crop < 1 else resolution
+        scaled = resized(to_unit(pixels), max(resolution, min(needed, pixels.shape[-1])))
+        changed = self.by_resolution[resolution](scaled)
         normalised: Tensor = self.normalise(changed)
         return normalised
 

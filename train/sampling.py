@@ -4,6 +4,7 @@ A step's images are split into parts: processes × `accumulate` of them. Part p 
 changes whoever runs it, so any number of processes trains the same network.
 """
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from train.data import ImageSet, collate
+from train.data import DecodedOnDemand, ImageSet, collate
 
+DECODING_WORKERS = min(8, os.cpu_count() or 1)
+"""Processes that decode images ahead of the training of each process, for sets too large for memory."""
 ORDER, DRAWS, WIDTHS = range(3)
 """What a seed is for: the order of an epoch, the random changes of a part, the widths of a step."""
 
@@ -67,4 +70,6 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 def part_loader(images: ImageSet, sampler: PartSampler) -> DataLoader[tuple[Tensor, ...]]:
     """Return a loader of (uint8 images (n, 3, r, r), labels (n,)), one item per part."""
-    return DataLoader(images.images, batch_sampler=sampler, collate_fn=collate)
+    workers = DECODING_WORKERS if isinstance(images.images, DecodedOnDemand) else 0
+    pinned = torch.cuda.is_available()
+    return DataLoader(images.images, batch_sampler=sampler, collate_fn=collate, num_workers=workers, pin_memory=pinned)
