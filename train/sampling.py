@@ -21,7 +21,7 @@ ORDER, DRAWS, WIDTHS = range(3)
 
 
 def seed_of(seed: int, purpose: int, *place: int) -> int:
-    """Return the seed of one random draw; different places give independent streams."""
+    """Return the seed of one random draw; different places, of one length per purpose, give independent streams."""
     sequence = np.random.SeedSequence([seed, purpose, *place])
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
