@@ -68,7 +68,7 @@ class RunFolder:
                 self._check(metadata["format"], record["settings"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 – no mapping
             return State(int(record["step"]), tensors, list(record["history"]))
-        except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (safetensors.SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise TrainError(f"{self.state_file} is no training state; delete it to start anew") from error
 
     def finish(self) -> None:
