@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -16,6 +17,8 @@ from train.spec import SupernetSpec
 LATENCY_FORMAT = "dsnet-latency/1"
 MAX_LATENCY_BYTES = 64 << 20
 """About three million samples."""
+
+Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class CostTarget:
 
 class _Entry(BaseModel):
     programs: list[str]
-    blocks_ms: list[list[float]]
+    blocks_ms: list[list[Milliseconds]]
 
 
 class _Run(BaseModel):
@@ -82,7 +85,7 @@ def latency_target(
         names = "; ".join(run.name for run in table.runs)
         raise ConfigError(
             f"{path} has {len(fitting)} runs that fit, one is needed; it holds: {names}; choose with --device, "
-            "--precision, --threads-measured"
+            "--latency-precision, --latency-threads"
         )
     costs = tuple(_latency_ms(path, fitting[0], width) for width in _choices(spec))
     return CostTarget(costs, target_ms, "ms")
