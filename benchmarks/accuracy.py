@@ -15,7 +15,6 @@ networks that are there are not trained again, an unfinished one goes on where i
 
 import argparse
 import json
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,9 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from numpy.typing import NDArray
 
+from benchmarks.device import one_device
 from common import DsnetError, atomic_write, check_writable
 from common.console import progress, stdout, table
 from edge.devices.local import LocalDevice
@@ -163,7 +162,7 @@ class Comparison:
         return found
 
     def _train(self, network: Network, path: Path) -> None:
-        fabric = Fabric(devices=1, precision=network.config.precision)
+        fabric = one_device(network.config.precision)
         folder = RunFolder(self.out / f"{network.name}.run", self._settings(network))
         with _bar(network.name) as show:
             setting = Setting(fabric, folder, show)
@@ -183,7 +182,7 @@ class Comparison:
 @torch.no_grad()
 def classified_right(checkpoint: Checkpoint, images: ImageSet, indices: Sequence[int]) -> Hits:
     """Return whether each image is classified right at each width of `indices`, (widths, n), in float32."""
-    device = Fabric(devices=1).device
+    device = one_device().device
     model = Supernet.from_tensors(checkpoint.spec, checkpoint.tensors).to(device)
     normalise = Normalise(checkpoint.spec).to(device)
     found = []
@@ -236,7 +235,6 @@ def _figure(hits: NDArray[np.floating], baseline: NDArray[np.floating] | None) -
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Train and judge every network; return every figure."""
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     spec = load_spec(options.spec)
     stages = load_config(options.config) if options.config else config_for(spec.name)
     config = overridden(stages.supernet, epochs=options.epochs)

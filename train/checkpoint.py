@@ -49,13 +49,15 @@ def expected_tensors(spec: SupernetSpec) -> dict[str, tuple[int, ...]]:
 
 
 def save_checkpoint(
-    path: Path, spec: SupernetSpec, tensors: Mapping[str, np.ndarray], provenance: Mapping[str, Any]
+    path: Path, spec: SupernetSpec, tensors: Mapping[str, np.ndarray], provenance: Mapping[str, Any], half: bool = False
 ) -> None:
-    """Write a checkpoint whole or not at all, as float32; the same content gives the same bytes.
+    """Write a checkpoint whole or not at all, as float32, or rounded to float16; the same content gives the same bytes.
 
     Tensors that do not fit the spec, or hold NaN, infinity or a negative variance, are a CheckpointError.
     """
-    arrays = {name: np.ascontiguousarray(values, dtype=np.float32) for name, values in tensors.items()}
+    dtype = np.float16 if half else np.float32
+    with np.errstate(over="ignore"):  # a value too large for float16 becomes infinite, and is refused below by name
+        arrays = {name: np.ascontiguousarray(values, dtype=dtype) for name, values in tensors.items()}
     _check_shapes(path, spec, {name: values.shape for name, values in arrays.items()})
     _check_values(path, arrays)
     metadata = {"format": FORMAT, "spec": spec.to_json(), "provenance": json.dumps(dict(provenance), sort_keys=True)}

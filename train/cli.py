@@ -1,6 +1,6 @@
 """The training commands: `dsnet init`, `dsnet train supernet`, `dsnet train gate`, `dsnet evaluate`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +41,12 @@ Accumulate = Annotated[
 Precision = Annotated[
     str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed; default: the config's.", metavar="PRECISION")
 ]
+HoldOut = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=0.9, help="Share of the images kept for the accuracy after each epoch; default: the config's."
+    ),
+]
 Compile = Annotated[
     bool | None, typer.Option("--compile/--no-compile", help="Compile the network; default: the config's.")
 ]
@@ -55,6 +61,7 @@ ConfigFile = Annotated[
     typer.Option("--config", help="TOML file with tables supernet and gate; default: the one tuned for the spec."),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; default: one per core.")]
+Half = Annotated[bool, typer.Option("--half", help="Write float16: half the bytes, weights rounded to 11 bits.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable results.")]
 
 train_app = typer.Typer(
@@ -75,7 +82,7 @@ def init(
 
     check_writable(out)
     network = load_spec(spec)
-    _save(out, network, initial_tensors(network, seed), {"command": "init", "seed": seed}, as_json)
+    _save(out, network, initial_tensors(network, seed), {"command": "init", "seed": seed}, False, as_json)
 
 
 @train_app.command("supernet")
@@ -93,12 +100,14 @@ def train_supernet(
     learning_rate: Rate = None,
     accumulate: Accumulate = None,
     precision: Precision = None,
+    hold_out: HoldOut = None,
     compile_network: Compile = None,
     seed: Seed = 0,
     threads: Threads = None,
     devices: Devices = 1,
     nodes: Nodes = 1,
     run: RunDir = None,
+    half: Half = False,
     as_json: AsJson = False,
 ) -> None:
     """Stage I: train all widths together, then recalibrate the batch norm of each.
@@ -113,7 +122,7 @@ def train_supernet(
     network, start = _network(spec, checkpoint)
     stage = overridden(
         _config(config, network).supernet, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-        accumulate=accumulate, precision=precision, compile=compile_network,
+        accumulate=accumulate, precision=precision, hold_out=hold_out, compile=compile_network,
     )  # fmt: skip
     _use_threads(threads)
     fabric = _fabric(stage, devices, nodes)
@@ -122,7 +131,7 @@ def train_supernet(
     with _setting(fabric, run or _run_folder(out), settings, "training the supernet") as setting:
         tensors = supernet_stage.train_supernet(network, images, stage, seed, start.tensors if start else None, setting)
         record = _provenance("train supernet", seed, data, images, start, stage, fabric)
-        _finish(setting, out, network, tensors, record, as_json)
+        _finish(setting, lambda: _save(out, network, tensors, record, half, as_json))
 
 
 @train_app.command("gate")
@@ -151,11 +160,13 @@ def train_gate(
     learning_rate: Rate = None,
     accumulate: Accumulate = None,
     precision: Precision = None,
+    hold_out: HoldOut = None,
     seed: Seed = 0,
     threads: Threads = None,
     devices: Devices = 1,
     nodes: Nodes = 1,
     run: RunDir = None,
+    half: Half = False,
     as_json: AsJson = False,
 ) -> None:
     """Stage II: train the gate of a trained supernet; nothing else changes.
@@ -171,7 +182,7 @@ def train_gate(
     start = load_checkpoint(checkpoint)
     stage = overridden(
         _config(config, start.spec).gate, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-        accumulate=accumulate, precision=precision,
+        accumulate=accumulate, precision=precision, hold_out=hold_out,
     )  # fmt: skip
     target = _target(start.spec, target_macs, target_ms, latency, device, bundle_precision, latency_threads)
     _use_threads(threads)
@@ -181,7 +192,8 @@ def train_gate(
     with _setting(fabric, run or _run_folder(out), settings, "training the gate") as setting:
         tensors = gate_stage.train_gate(start.spec, start.tensors, images, stage, seed, target, setting)
         record = _provenance("train gate", seed, data, images, start, stage, fabric)
-        _finish(setting, out, start.spec, tensors, record | {"target": _target_record(target)}, as_json)
+        record |= {"target": _target_record(target)}
+        _finish(setting, lambda: _save(out, start.spec, tensors, record, half, as_json))
 
 
 def evaluate(
@@ -269,7 +281,8 @@ def _fabric(stage: "StageConfig", devices: int, nodes: int) -> "Fabric":
 
     from lightning.fabric import Fabric
 
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     fabric = Fabric(devices=devices, num_nodes=nodes, precision=stage.precision)
     fabric.launch()
     return fabric
@@ -385,22 +398,20 @@ def _provenance(
     }
 
 
-def _finish(
-    setting: "Setting", out: Path, spec: "SupernetSpec", tensors: Any, provenance: dict[str, Any], as_json: bool
-) -> None:
+def _finish(setting: "Setting", save: "Callable[[], None]") -> None:
     """Write the checkpoint, then drop the state: in this order, so that a kill between them costs nothing."""
     if setting.fabric.is_global_zero:
-        _save(out, spec, tensors, provenance, as_json)
+        save()
         if setting.folder:
             setting.folder.finish()
 
 
-def _save(out: Path, spec: "SupernetSpec", tensors: Any, provenance: dict[str, Any], as_json: bool) -> None:
+def _save(out: Path, spec: "SupernetSpec", tensors: Any, provenance: dict[str, Any], half: bool, as_json: bool) -> None:
     from common import sha256_file
     from common.console import print_json
     from train.checkpoint import save_checkpoint
 
-    save_checkpoint(out, spec, tensors, provenance)
+    save_checkpoint(out, spec, tensors, provenance, half)
     if as_json:
         print_json({"checkpoint": str(out), "sha256": sha256_file(out), "spec": spec.name, "provenance": provenance})
     else:

@@ -98,6 +98,23 @@ def test_float16_tensors_become_float32(tmp_path: Path, tensors: Tensors) -> Non
     assert all(np.array_equal(loaded.tensors[name], half[name].astype(np.float32)) for name in half)
 
 
+def test_a_network_written_in_half_is_its_float16_rounding_in_half_the_bytes(
+    tmp_path: Path, written: Path, tensors: Tensors
+) -> None:
+    path = tmp_path / "half.safetensors"
+    save_checkpoint(path, MICRO, tensors, {}, half=True)
+    loaded = load_checkpoint(path).tensors
+    assert all(np.array_equal(loaded[name], tensors[name].astype(np.float16)) for name in tensors)
+    payload = sum(values.size for values in tensors.values())
+    assert written.stat().st_size - path.stat().st_size >= 2 * payload - 1024
+
+
+def test_a_weight_too_large_for_float16_is_refused_by_name(tmp_path: Path, tensors: Tensors) -> None:
+    large = tensors | {"classifier.bias": np.full(3, 1e6, np.float32)}
+    with pytest.raises(CheckpointError, match=r"classifier\.bias holds NaN or infinity"):
+        save_checkpoint(tmp_path / "half.safetensors", MICRO, large, {}, half=True)
+
+
 def test_a_newer_minor_field_in_the_metadata_is_accepted(tmp_path: Path, tensors: Tensors) -> None:
     path = tmp_path / "extra.safetensors"
     safetensors.numpy.save_file(tensors, path, metadata(remark="from the future"))

@@ -13,7 +13,9 @@ from tests.train.networks import MICRO
 from train import ConfigError
 from train.costs import CostTarget, latency_target, mac_target
 
-PREFIX_AND_TAILS: dict[tuple[str, ...], list[list[float]]] = {
+Samples = dict[tuple[str, ...], list[list[float]]]
+
+PREFIX_AND_TAILS: Samples = {
     ("prefix",): [[1.0, 9.0], [1.0]],
     ("tail_00",): [[1.0], [3.0, 2.0]],
     ("tail_02",): [[4.0, 4.0]],
@@ -22,7 +24,7 @@ PREFIX_AND_TAILS: dict[tuple[str, ...], list[list[float]]] = {
 """Medians 1, 2, 4 and 7 ms: an image costs 3, 5 and 8 ms at the choices of MICRO's gate."""
 
 
-def run(entries: dict[tuple[str, ...], list[list[float]]] = PREFIX_AND_TAILS, **changes: Any) -> dict[str, Any]:
+def run(entries: Samples = PREFIX_AND_TAILS, **changes: Any) -> dict[str, Any]:
     """Return one run of a latency table: samples in blocks by programs."""
     timed = [
         {
@@ -72,7 +74,7 @@ def test_a_width_costs_the_median_of_the_prefix_and_that_of_its_tail(tmp_path: P
 
 
 def test_a_width_measured_end_to_end_costs_that(tmp_path: Path) -> None:
-    both = {**PREFIX_AND_TAILS, ("prefix", "tail_02"): [[4.25, 4.5], [4.75]], ("prefix", "tail_04"): [[]]}
+    both: Samples = {**PREFIX_AND_TAILS, ("prefix", "tail_02"): [[4.25, 4.5], [4.75]], ("prefix", "tail_04"): [[]]}
     assert latency_target(MICRO, table(tmp_path, run(both)), 5.0).costs == (3.0, 4.5, 8.0)
 
 
@@ -110,7 +112,9 @@ def test_a_device_that_was_not_measured_is_refused_by_what_was(tmp_path: Path) -
 
 @pytest.mark.parametrize("missing", [("prefix",), ("tail_02",)])
 def test_a_width_that_was_not_measured_is_named(tmp_path: Path, missing: tuple[str, ...]) -> None:
-    for entries in ({**PREFIX_AND_TAILS, missing: [[]]}, {k: v for k, v in PREFIX_AND_TAILS.items() if k != missing}):
+    empty: Samples = {**PREFIX_AND_TAILS, missing: [[]]}
+    absent: Samples = {key: blocks for key, blocks in PREFIX_AND_TAILS.items() if key != missing}
+    for entries in (empty, absent):
         message = refusal(table(tmp_path, run(entries)))
         assert f"no samples of prefix and {'tail_00' if missing == ('prefix',) else 'tail_02'} in phone" in message
 

@@ -90,7 +90,7 @@ def test_two_processes_train_like_one_with_the_same_global_batch(tmp_path: Path)
     losses, weights = {}, {}
     for name, processes, accumulate in (("one", 1, 2), ("two", 2, 1)):
         out = tmp_path / f"{name}.npz"
-        environment = os.environ | {"PROCESSES": str(processes), "ACCUMULATE": str(accumulate), "MASTER_PORT": "0"}
+        environment = os.environ | {"PROCESSES": str(processes), "ACCUMULATE": str(accumulate)}
         environment["LOSSES"] = str(tmp_path / f"{name}.json")
         subprocess.run([*RUN, str(tmp_path / name), str(out)], check=True, cwd=REPOSITORY, env=environment)
         losses[name] = json.loads((tmp_path / f"{name}.json").read_text())

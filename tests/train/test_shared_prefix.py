@@ -67,7 +67,7 @@ def gradients_of_whole_widths(made: SupernetLearner, images: Tensor) -> dict[str
     smoothing = made.config.label_smoothing
     for width in made.widths(STEP):
         logits = made.model(images, width).float()
-        torch.nn.functional.cross_entropy(logits, LABELS, label_smoothing=smoothing).backward()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(logits, LABELS, label_smoothing=smoothing))
     return gradients(made)
 
 

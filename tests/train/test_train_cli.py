@@ -70,9 +70,61 @@ def test_both_stages_and_the_evaluation_run_one_after_the_other(run: Run, workpl
     result = json.loads(out)
     assert (status, result["images"], result["checkpoint_sha256"]) == (0, 18, second.sha256)
     assert [one["width"] for one in result["widths"]] == [0, 1, 2, 3, 4]
-    status, out, _ = run("evaluate", gated, *data)
-    assert status == 0
+    status, out, err = run("evaluate", gated, *data, "--plot", workplace / "curve")
+    assert status == 0, err
     assert "gate: top-1" in out
+    assert (workplace / "curve.png").stat().st_size > 1000
+    assert (workplace / "curve.svg").read_text().startswith("<?xml")
+
+
+def test_a_killed_run_goes_on_when_the_same_command_is_given_again(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.loop.SAVE_SECONDS", 0.0)
+    words = ("train", "supernet", "--spec", workplace / "micro.json", "--data", workplace / "images", "--threads", 1)
+    words = (*words, "--config", workplace / "quick.toml", "--epochs", 2, "--hold-out", 0.2)
+    status, _, err = run(*words, "--out", workplace / "whole.safetensors")
+    assert status == 0, err
+    with monkeypatch.context() as failing:
+        failing.setattr("train.cli._save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run(*words, "--out", workplace / "killed.safetensors")[0] == 130
+    status, _, err = run(*words, "--seed", 1, "--out", workplace / "killed.safetensors")
+    assert (status, len(err.splitlines())) == (2, 1), err
+    assert "other settings (seed differ)" in err
+    status, _, err = run(*words, "--out", workplace / "killed.safetensors")
+    assert status == 0, err
+    assert "resuming" in err
+    assert (workplace / "killed.safetensors").read_bytes() == (workplace / "whole.safetensors").read_bytes()
+    assert not list(workplace.glob("*.run/state.safetensors")), "a finished run leaves no state"
+    assert list(workplace.glob("killed.safetensors.run/events*")), "TensorBoard's log stays"
+
+
+def test_damaged_images_are_counted_and_named_and_training_goes_on(run: Run, workplace: Path) -> None:
+    (workplace / "images" / "train" / "red" / "empty.png").write_bytes(b"")
+    words = ("train", "supernet", "--spec", workplace / "micro.json", "--data", workplace / "images", "--threads", 1)
+    status, _, err = run(*words, "--config", workplace / "quick.toml", "--out", workplace / "x.safetensors", "--half")
+    assert status == 0, err
+    assert "1 of 19 images left out" in err
+    assert "empty.png" in err
+    assert load_checkpoint(workplace / "x.safetensors").provenance["data"]["images"] == 18
+
+
+def test_a_gate_is_trained_for_a_budget(run: Run, workplace: Path) -> None:
+    run("init", "--spec", workplace / "micro.json", "--out", workplace / "i.safetensors")
+    words = ("train", "gate", "--checkpoint", workplace / "i.safetensors", "--data", workplace / "images")
+    words = (*words, "--threads", 1, "--config", workplace / "quick.toml", "--out", workplace / "g.safetensors")
+    status, _, err = run(*words, "--target-macs", 12_000)
+    assert status == 0, err
+    target = load_checkpoint(workplace / "g.safetensors").provenance["target"]
+    assert (target["target"], target["unit"], len(target["costs"])) == (12_000, "MACs", 3)
+    for wrong, fragment in [
+        (("--target-macs", 1e9), "out of reach"),
+        (("--target-ms", 3), "--target-ms and --latency go together"),
+        (("--target-macs", 12_000, "--target-ms", 3), "not both"),
+    ]:
+        status, _, err = run(*words, *wrong)
+        assert (status, len(err.splitlines())) == (2, 1), err
+        assert fragment in err
 
 
 @pytest.mark.parametrize(
@@ -83,6 +135,7 @@ def test_both_stages_and_the_evaluation_run_one_after_the_other(run: Run, workpl
         (("train", "supernet", "--spec", "ds_mbv1_tiny", "--data", "absent", "--out", "x"), "no labelled images at"),
         (("train", "gate", "--checkpoint", "absent.safetensors", "--data", "d", "--out", "x"), "no checkpoint at"),
         (("evaluate", "absent.safetensors", "--data", "d"), "no checkpoint at"),
+        (("train", "supernet", "--spec", "ds_mbv1_tiny", "--data", "d", "--out", "x", "--precision", "8"), "bf16"),
     ],
 )  # fmt: skip
 def test_what_is_refused_is_explained_in_one_line(
