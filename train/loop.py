@@ -100,11 +100,13 @@ def run_steps(
         step, epoch = state.step, state.step // per_epoch
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(step)
+        losses: dict[str, Tensor] = {}
         for part in own:
             pixels, labels = (tensor.to(fabric.device, non_blocking=True) for tensor in next(parts))
             batch = prepare(pixels, learner.resolution(epoch), step, part)
-            journal.add(learner.add_gradients(batch, labels, step, 1 / config.accumulate))
-        _average_gradients(fabric, optimizer)
+            for name, loss in learner.add_gradients(batch, labels, step, 1 / config.accumulate).items():
+                losses[name] = losses.get(name, torch.zeros_like(loss)) + loss / config.accumulate
+        journal.add(_averaged(fabric, optimizer, losses))
         stepping.step()
         optimizer.zero_grad()
         learner.after_step()
@@ -150,7 +152,7 @@ class _Journal:
         self.reported_step = state.step
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
-        """Note the losses of one part."""
+        """Note the losses of one step."""
         self.losses.update(losses)
 
     def report(self, accuracies: Mapping[str, float], ends_epoch: bool) -> None:
@@ -218,15 +220,16 @@ def _restored(learner: Learner, optimizer: torch.optim.Optimizer, setting: Setti
     return state
 
 
-def _average_gradients(fabric: Fabric, optimizer: torch.optim.Optimizer) -> None:
-    """Replace every gradient by its mean over all processes, in one collective."""
+def _averaged(fabric: Fabric, optimizer: torch.optim.Optimizer, losses: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Replace every gradient by its mean over all processes, in one collective, in which the losses ride along."""
     if fabric.world_size == 1:
-        return
-    gradients = [
-        weight.grad for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None
-    ]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
+        return losses
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    flat = torch.cat([*(gradient.flatten() for gradient in gradients), torch.stack(list(losses.values()))])
     mean = fabric.all_reduce(flat, reduce_op="mean")
     assert isinstance(mean, Tensor)
-    for gradient, part in zip(gradients, torch.split(mean, [gradient.numel() for gradient in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+    *means, averaged = torch.split(mean, [*(gradient.numel() for gradient in gradients), len(losses)])
+    for gradient, own in zip(gradients, means, strict=True):
+        gradient.copy_(own.view_as(gradient))
+    return dict(zip(losses, averaged, strict=True))

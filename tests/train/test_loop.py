@@ -87,16 +87,18 @@ def test_a_run_killed_with_kill_9_again_and_again_ends_bit_identical(tmp_path: P
 
 def test_two_processes_train_like_one_with_the_same_global_batch(tmp_path: Path) -> None:
     """Two gloo processes of one part each against one process of two parts: batch norm sees the same images."""
-    losses, weights = {}, {}
+    losses, collectives, weights = {}, {}, {}
     for name, processes, accumulate in (("one", 1, 2), ("two", 2, 1)):
         out = tmp_path / f"{name}.npz"
         environment = os.environ | {"PROCESSES": str(processes), "ACCUMULATE": str(accumulate)}
         environment["LOSSES"] = str(tmp_path / f"{name}.json")
         subprocess.run([*RUN, str(tmp_path / name), str(out)], check=True, cwd=REPOSITORY, env=environment)
-        losses[name] = json.loads((tmp_path / f"{name}.json").read_text())
-        with np.load(out) as found:
-            weights[name] = dict(found)
+        found = json.loads((tmp_path / f"{name}.json").read_text())
+        losses[name], collectives[name] = found["losses"], found["collectives"]
+        with np.load(out) as trained:
+            weights[name] = dict(trained)
     assert len(losses["one"]) == len(losses["two"]) > 5
+    assert collectives == {"one": 0, "two": len(losses["two"])}, "one gradient synchronisation per step"
     # The order of summing differs: float32 rounding, amplified by the steps in between.
     worst = max(abs(a - b) / a for a, b in zip(losses["one"], losses["two"], strict=True))
     assert worst < 1e-4, f"largest relative difference of a step's loss {worst:.2e}"
