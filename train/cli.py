@@ -126,7 +126,7 @@ def train_supernet(
     )  # fmt: skip
     _use_threads(threads)
     fabric = _fabric(stage, devices, nodes)
-    images = _images(data, network, split, stage.decode_resolution)
+    images = _images(fabric, data, network, split, stage.decode_resolution)
     settings = _settings("supernet", network, stage, seed, images, start)
     with _setting(fabric, run or _run_folder(out), settings, "training the supernet") as setting:
         tensors = supernet_stage.train_supernet(network, images, stage, seed, start.tensors if start else None, setting)
@@ -187,7 +187,7 @@ def train_gate(
     target = _target(start.spec, target_macs, target_ms, latency, device, bundle_precision, latency_threads)
     _use_threads(threads)
     fabric = _fabric(stage, devices, nodes)
-    images = _images(data, start.spec, split, stage.decode_resolution)
+    images = _images(fabric, data, start.spec, split, stage.decode_resolution)
     settings = _settings("gate", start.spec, stage, seed, images, start) | {"target": _target_record(target)}
     with _setting(fabric, run or _run_folder(out), settings, "training the gate") as setting:
         tensors = gate_stage.train_gate(start.spec, start.tensors, images, stage, seed, target, setting)
@@ -231,8 +231,8 @@ def evaluate(
     if plot is not None:
         check_writable(plot.with_name(plot.name + ".png"))
     _use_threads(threads)
-    images = _images(data, loaded.spec, split, None)
     fabric = Fabric(devices=1)
+    images = _images(fabric, data, loaded.spec, split)
     model = Supernet.from_tensors(loaded.spec, loaded.tensors).to(fabric.device)
     with _bar("evaluating") as report:
         result = evaluate_supernet(model, images, batch_size, report)
@@ -288,13 +288,13 @@ def _fabric(stage: "StageConfig", devices: int, nodes: int) -> "Fabric":
     return fabric
 
 
-def _images(data: str, spec: "SupernetSpec", split: str, resolution: int | None) -> "ImageSet":
-    """Open an image set; say on stderr which images are damaged."""
+def _images(fabric: "Fabric", data: str, spec: "SupernetSpec", split: str, resolution: int | None = None) -> "ImageSet":
+    """Open an image set in every process; the first says on stderr which images are damaged."""
     from train.data import damage_report, load_images
 
     images = load_images(data, spec, split, resolution)
     left_out = damage_report(images)
-    if left_out:
+    if left_out and fabric.is_global_zero:
         typer.echo(left_out, err=True)
     return images
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from train.augment import Normalise, augmentation, resized, to_unit
 from train.config import StageConfig
 from train.data import ImageSet
+from train.errors import TrainError
 from train.progress import Progress, Report, ignore
 from train.run_folder import RunFolder, State
 from train.sampling import DRAWS, PartSampler, part_loader, seed_of, steps_per_epoch
@@ -210,7 +211,10 @@ def _restored(learner: Learner, optimizer: torch.optim.Optimizer, setting: Setti
     state: State | None = fabric.broadcast(found)
     if state is None:
         return State(0, {})
-    for name, tensor in learner.carried().items():
+    carried = learner.carried()
+    if any(name not in state.tensors or state.tensors[name].shape != tensor.shape for name, tensor in carried.items()):
+        raise TrainError("the state in the run folder is of another network; delete the folder to start anew")
+    for name, tensor in carried.items():
         tensor.copy_(state.tensors[name])
     for group in optimizer.param_groups:
         for name, parameter in zip(group["param_names"], group["params"], strict=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from lightning.fabric import Fabric
 
 from tests.train.networks import MICRO, MICRO_STAGE, coloured_images
@@ -18,7 +19,7 @@ from train import TrainError
 from train.config import AugmentConfig
 from train.loop import Setting
 from train.progress import Progress
-from train.run_folder import RunFolder
+from train.run_folder import RunFolder, State
 from train.supernet_stage import train_supernet
 
 IMAGES = coloured_images(60)
@@ -111,6 +112,14 @@ def test_a_batch_in_parts_learns_as_well() -> None:
     seen: list[Progress] = []
     train_supernet(MICRO, IMAGES, config, setting=Setting(fabric(), report=seen.append))
     assert seen[-1].losses["width 4"] < 0.7 * seen[0].losses["width 4"], (seen[0].losses, seen[-1].losses)
+
+
+def test_a_state_that_lacks_a_tensor_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, {})
+    folder.save(State(1, {"model.stem.weight": torch.zeros(1)}))
+    with pytest.raises(TrainError, match="state in the run folder is of another network") as caught:
+        train_supernet(MICRO, IMAGES, MICRO_STAGE, setting=Setting(fabric(), folder))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_run_folder_of_other_settings_is_refused_by_the_name_of_what_differs(
