@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.device import one_device
-from common import DsnetError, atomic_write, check_writable
+from common import DsnetError, atomic_write, check_writable, parse_widths
 from common.console import progress, stdout, table
 from edge.devices.local import LocalDevice
 from train.augment import Normalise
@@ -238,7 +238,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     spec = load_spec(options.spec)
     stages = load_config(options.config) if options.config else config_for(spec.name)
     config = overridden(stages.supernet, epochs=options.epochs)
-    planned = [network for method in options.methods for network in networks(method, spec, config, options.widths)]
+    widths = parse_widths(options.widths) or range(spec.n_widths)
+    planned = [network for method in options.methods for network in networks(method, spec, config, widths)]
     given = _given(options.checkpoint, [network.name for network in planned])
     check_writable(options.out / "accuracy.json")
     train, unseen = (load_images(options.data, spec, split) for split in ("train", options.split))
@@ -336,10 +337,6 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
 
-def _widths(text: str) -> list[int]:
-    return [int(width) for width in text.split(",")]
-
-
 def main() -> None:
     """Run the comparison, print its table, write it as JSON and draw it."""
     parser = argparse.ArgumentParser(
@@ -352,7 +349,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="TOML file with a table supernet; default: the spec's")
     parser.add_argument("--epochs", type=int, help="passes over the images; default: the config's")
     parser.add_argument("--methods", type=_names, default=list(METHODS), help=f"of {', '.join(METHODS)}")
-    parser.add_argument("--widths", type=_widths, default=[0, 4, 9, 13], help="widths to compare at, ascending")
+    parser.add_argument("--widths", default="0,4,9,13", help="widths to compare at: all, or indices")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--checkpoint", action="append", default=[], metavar="NAME=PATH",

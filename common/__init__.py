@@ -2,5 +2,6 @@
 
 from common.errors import DsnetError
 from common.files import atomic_write, check_writable, sha256_bytes, sha256_file
+from common.widths import parse_widths
 
-__all__ = ["DsnetError", "atomic_write", "check_writable", "sha256_bytes", "sha256_file"]
+__all__ = ["DsnetError", "atomic_write", "check_writable", "parse_widths", "sha256_bytes", "sha256_file"]

@@ -55,7 +55,7 @@ def convert(
     Every width's weights are ranges of one shared payload. The conversion checks itself: each program's output is
     identical to a plain static model of the same integers, or the conversion fails.
     """
-    from common import check_writable
+    from common import check_writable, parse_widths
     from common.console import print_json, progress, stdout
     from convert.build_bundle import Request, build_bundle
     from convert.errors import ConvertError
@@ -72,7 +72,7 @@ def convert(
     check_writable(out / MANIFEST_NAME)
     names = class_names(supernet, classes, data)
     request = Request(
-        parse_widths(widths, supernet.spec.n_widths), tuple(precision or ["int8"]), frontend, names, replace, # type: ignore[arg-type]
+        parse_widths(widths) or tuple(range(supernet.spec.n_widths)), tuple(precision or ["int8"]), frontend, names, replace, # type: ignore[arg-type]
     )  # fmt: skip
     sample = (
         load_check_images(data, supernet.spec, names, images)
@@ -89,21 +89,6 @@ def convert(
         return
     for artifact in manifest.artifacts:
         stdout().print(artifact_table(artifact))
-
-
-def parse_widths(text: str, n_widths: int) -> tuple[int, ...]:
-    """Return the width indices that `--widths` names."""
-    from convert.errors import SliceError
-
-    if text == "all":
-        return tuple(range(n_widths))
-    try:
-        chosen = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        raise SliceError(
-            f"--widths {text!r} is not a list of widths; valid: all, or indices within 0…{n_widths - 1}"
-        ) from None
-    return tuple(chosen)
 
 
 def class_names(supernet: "Checkpoint", classes: Path | None, data: Path | None) -> tuple[str, ...]:

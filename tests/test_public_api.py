@@ -5,7 +5,7 @@ import importlib
 import pytest
 
 PUBLIC = {
-    "common": ["DsnetError", "atomic_write", "check_writable", "sha256_bytes", "sha256_file"],
+    "common": ["DsnetError", "atomic_write", "check_writable", "parse_widths", "sha256_bytes", "sha256_file"],
     "train": [
         "CheckpointError",
         "ConfigError",

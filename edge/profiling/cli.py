@@ -17,7 +17,7 @@ def profile(
     out: Annotated[Path, typer.Option(help="Latency table to write, or to add this run to (.json).")],
     runtime: Annotated[str | None, typer.Option(help="Runtime, where the bundle holds several: litert.")] = None,
     precision: Annotated[str | None, typer.Option(help="Precision, where the bundle holds several: int8, wi8.")] = None,
-    widths: Annotated[str | None, typer.Option(help="Widths to measure, such as 0,3; default: all.")] = None,
+    widths: Annotated[str, typer.Option(help="Widths to measure: all, or indices such as 0,3.")] = "all",
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads.")] = 1,
     ci: Annotated[
         str, typer.Option(help="Measure until every median is known to within this (95% confidence).")
@@ -36,6 +36,7 @@ def profile(
     Times every program alone and every width end to end, in interleaved blocks of random order, until each median is
     known well enough. Every finished block is saved at once: after an interruption the same command continues.
     """
+    from common import parse_widths
     from common.console import print_json, progress
     from edge.bundle.reader import open_bundle
     from edge.devices.local import LocalDevice
@@ -61,7 +62,7 @@ def profile(
             opened.artifact(runtime, precision),
             LocalDevice(),
             out,
-            widths=None if widths is None else _indices(widths),
+            widths=parse_widths(widths),
             threads=threads,
             settings=settings,
             restart=restart,
@@ -82,14 +83,6 @@ def _fraction(text: str) -> float:
     if not 0 < value < 1:
         raise MeasurementError(f"--ci {text!r} is no fraction between 0 and 1; give a percentage such as 2%")
     return value
-
-
-def _indices(text: str) -> list[int]:
-    """Return [0, 3] for "0,3"."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise MeasurementError(f"--widths {text!r} is no list of widths; give indices such as 0,3")
-    return [int(part) for part in parts]
 
 
 def _result(run: "Run", out: Path) -> dict[str, Any]:

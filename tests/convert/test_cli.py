@@ -65,7 +65,7 @@ def test_a_second_precision_joins_the_bundle_and_keeps_its_own_provenance(
     ("words", "error"),
     [
         (["--noise", "--widths", "0,4"], "widths [0, 4] are not ascending choices of 0…3"),
-        (["--noise", "--widths", "wide"], "--widths 'wide' is not a list of widths; valid: all, or indices within 0…3"),
+        (["--noise", "--widths", "wide"], "--widths 'wide' is not a list of widths; give all, or indices such as 0,3"),
         (["--noise", "--precision", "fp16"], "unknown precision fp16; valid for --precision: int8, wi8"),
         (["--noise", "--frontend", "nope"], "unknown front end 'nope'; valid for --frontend: onnx2tf, litert-torch"),
         (["--noise", "--runtime", "tflite"], "unknown runtime 'tflite'; valid for --runtime: litert"),
@@ -142,7 +142,7 @@ def test_hydrate_writes_a_plain_file_for_a_width(folder: Path, capsys: pytest.Ca
     ("words", "error"),
     [
         (["--widths", "2"], "width 2 is not in this bundle, which has 0, 3"),
-        (["--widths", "x"], "--widths 'x' is not a list of widths; this bundle has 0, 3"),
+        (["--widths", "x"], "--widths 'x' is not a list of widths; give all, or indices such as 0,3"),
         (["--widths", "0,3", "--monolithic"], "--monolithic joins the prefix and one tail"),
         (["--widths", "0", "--runtime", "onnx"], "unknown runtime 'onnx'; valid for --runtime: litert"),
     ],

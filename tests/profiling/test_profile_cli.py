@@ -47,7 +47,7 @@ def test_profile_prints_a_table_for_people(tmp_path: Path, capsys: pytest.Captur
         (("--ci", "fast"), "--ci 'fast' is no fraction between 0 and 1; give a percentage such as 2%"),
         (("--ci", "200%"), "--ci '200%' is no fraction"),
         (("--min-runs", "100", "--max-runs", "10"), "--min-runs 100 is above --max-runs 10; raise --max-runs"),
-        (("--widths", "0;1"), "--widths '0;1' is no list of widths; give indices such as 0,3"),
+        (("--widths", "0;1"), "--widths '0;1' is not a list of widths; give all, or indices such as 0,3"),
         (("--widths", "0,9"), "no width 9 in this artifact; choose from 0, 1"),
         (("--precision", "wi8"), "no wi8 artifact; the bundle has: litert int8"),
     ],

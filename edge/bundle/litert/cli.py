@@ -1,5 +1,6 @@
 """`dsnet hydrate`."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,9 @@ import typer
 
 def hydrate(
     bundle: Annotated[Path, typer.Argument(help="Bundle: a folder or a .zip of it.", show_default=False)],
-    widths: Annotated[str, typer.Option("--widths", help="Widths to rebuild, such as 3 or 0,3.", show_default=False)],
+    widths: Annotated[
+        str, typer.Option("--widths", help="Widths to rebuild: all, or indices such as 3 or 0,3.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("--out", help="The plain file to write.", show_default=False)],
     runtime: Annotated[str, typer.Option("--runtime", help="Runtime: litert.")] = "litert",
     precision: Annotated[str | None, typer.Option("--precision", help="Precision, if the bundle has several.")] = None,
@@ -23,7 +26,7 @@ def hydrate(
     The file holds the prefix and the chosen tails as signatures, with ordinary weights: it loads fast, and any
     LiteRT tool reads it.
     """
-    from common import atomic_write, sha256_bytes
+    from common import atomic_write, check_writable, sha256_bytes
     from common.console import print_json
     from edge.bundle.litert.hydrate import hydrate as hydrate_programs
     from edge.bundle.litert.hydrate import hydrate_monolithic
@@ -32,10 +35,11 @@ def hydrate(
 
     if runtime != "litert":
         raise BundleError(f"unknown runtime {runtime!r}; valid for --runtime: litert")
+    check_writable(out)
     opened = open_bundle(bundle)
     artifact = opened.artifact(runtime, precision)
     served = {program.width: program for program in artifact.programs if program.width is not None}
-    chosen = _parse(widths, sorted(served))
+    chosen = _chosen(widths, served)
     heads = [program.name for program in artifact.programs if program.role in ("prefix", "gate")]
     nested = opened.verified_bytes(artifact)
     if monolithic:
@@ -54,15 +58,13 @@ def hydrate(
         print(f"{out}: {len(data):,} bytes, widths {', '.join(map(str, chosen))}")
 
 
-def _parse(text: str, served: list[int]) -> list[int]:
+def _chosen(text: str, served: Collection[int]) -> list[int]:
+    from common import parse_widths
     from edge.errors import BundleError
 
-    valid = ", ".join(map(str, served))
-    try:
-        chosen = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        raise BundleError(f"--widths {text!r} is not a list of widths; this bundle has {valid}") from None
+    chosen = parse_widths(text) or tuple(sorted(served))
     missing = [width for width in chosen if width not in served]
     if missing:
+        valid = ", ".join(map(str, sorted(served)))
         raise BundleError(f"--widths {text}: width {missing[0]} is not in this bundle, which has {valid}")
-    return chosen
+    return list(chosen)
