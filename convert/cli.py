@@ -71,9 +71,8 @@ def convert(
     supernet = load_checkpoint(checkpoint)
     check_writable(out / MANIFEST_NAME)
     names = class_names(supernet, classes, data)
-    request = Request(
-        parse_widths(widths) or tuple(range(supernet.spec.n_widths)), tuple(precision or ["int8"]), frontend, names, replace, # type: ignore[arg-type]
-    )  # fmt: skip
+    chosen = parse_widths(widths) or tuple(range(supernet.spec.n_widths))
+    request = Request(chosen, tuple(precision or ["int8"]), frontend, names, replace)  # type: ignore[arg-type]
     sample = (
         load_check_images(data, supernet.spec, names, images)
         if data
