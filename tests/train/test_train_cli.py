@@ -64,6 +64,7 @@ def test_both_stages_and_the_evaluation_run_one_after_the_other(run: Run, workpl
     first, second = load_checkpoint(supernet), load_checkpoint(gated)
     assert json.loads(out)["sha256"] == second.sha256
     assert second.provenance["parent_sha256"] == first.sha256
+    assert second.provenance["parent_provenance"] == first.provenance
     assert second.provenance["classes"] == ["blue", "green", "red"]
     assert second.provenance["config"]["epochs"] == 1
     status, out, err = run("evaluate", gated, *data, "--json")
