@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from common import DsnetError
 from edge import BundleError
 from edge.bundle import OperatingPoint, add_operating_points, open_bundle, write_manifest
 from edge.bundle.manifest import Gate
@@ -63,7 +64,7 @@ def test_a_failed_write_leaves_the_old_manifest_and_no_other_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", disk_full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DsnetError, match=r"manifest\.json cannot be written .No space left"):
         add_operating_points(bundle_folder, [])
     assert (bundle_folder / "manifest.json").read_bytes() == before
     assert sorted(path.name for path in bundle_folder.iterdir()) == ["litert", "manifest.json"]
