@@ -26,7 +26,16 @@ def straight_through_choice(gate_logits: Tensor, temperature: float) -> Tensor:
     """
     exponential = torch.empty(gate_logits.shape).exponential_()
     gumbel = -exponential.clamp_min(torch.finfo(torch.float32).tiny).log().to(gate_logits)
-    soft = ((gate_logits + gumbel) / temperature).softmax(dim=1)
+    return _straight_through(gate_logits + gumbel, temperature)
+
+
+def straight_through_decision(gate_logits: Tensor, temperature: float) -> Tensor:
+    """Take the choice that evaluation takes: one-hot (n, choices) forward, the gradient of the softmax backward."""
+    return _straight_through(gate_logits, temperature)
+
+
+def _straight_through(logits: Tensor, temperature: float) -> Tensor:
+    soft = (logits / temperature).softmax(dim=1)
     hard = F.one_hot(soft.argmax(dim=1), soft.shape[1]).to(soft)
     return hard + soft - soft.detach()
 

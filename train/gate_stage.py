@@ -19,7 +19,7 @@ from train.config import GateStageConfig
 from train.costs import CostTarget
 from train.data import ImageSet, batches, hold_out
 from train.errors import TrainError
-from train.gate import SlimmingHead, decide, straight_through_choice
+from train.gate import SlimmingHead, decide, straight_through_choice, straight_through_decision
 from train.loop import NamedParameters, Setting, run_steps
 from train.losses import (
     cost_target_penalty,
@@ -133,7 +133,9 @@ class GateLearner:
             "MACs": config.mac_weight * mac_penalty(chosen, self.macs, self.mac_unit),
         }
         if self.target is not None and self.costs is not None:
-            losses["target"] = config.target_weight * cost_target_penalty(chosen, self.costs, self.target.target)
+            # Of the decisions that evaluation takes: sampled ones meet any budget without telling images apart.
+            decided = straight_through_decision(gate_logits, config.temperature)
+            losses["target"] = config.target_weight * cost_target_penalty(decided, self.costs, self.target.target)
         return losses
 
     def _constant(self, values: tuple[float, ...] | list[float]) -> Tensor:

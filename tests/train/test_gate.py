@@ -2,7 +2,7 @@
 
 import torch
 
-from train.gate import decide, straight_through_choice
+from train.gate import decide, straight_through_choice, straight_through_decision
 
 
 def test_training_samples_one_hot_choices_that_carry_a_gradient() -> None:
@@ -31,6 +31,15 @@ def test_the_seed_decides_the_draw() -> None:
         draws.append(straight_through_choice(logits, 1.0))
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+def test_a_decision_with_a_gradient_is_the_one_that_evaluation_takes() -> None:
+    logits = torch.randn(32, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    decided = straight_through_decision(logits, 1.0)
+    assert torch.equal(decided.argmax(1), decide(logits))
+    (decided * torch.arange(4.0)).sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().max() > 0
 
 
 def test_evaluation_takes_the_highest_logit() -> None:
