@@ -1,22 +1,17 @@
 """The training commands: `dsnet init`, `dsnet train supernet`, `dsnet train gate`, `dsnet evaluate`."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+from train.run import finish, launched, opened_images, progress_bar, provenance, run_folder, run_setting, run_settings
 
+if TYPE_CHECKING:
     from train.checkpoint import Checkpoint
-    from train.config import StageConfig, TrainConfig
+    from train.config import TrainConfig
     from train.costs import CostTarget
-    from train.data import ImageSet
     from train.evaluate import Evaluation
-    from train.loop import Setting
-    from train.progress import Progress, Report
     from train.spec import SupernetSpec
 
 Out = Annotated[Path, typer.Option(help="Checkpoint to write, a .safetensors file.", show_default=False)]
@@ -125,13 +120,13 @@ def train_supernet(
         accumulate=accumulate, precision=precision, hold_out=hold_out, compile=compile_network,
     )  # fmt: skip
     _use_threads(threads)
-    fabric = _fabric(stage, devices, nodes)
-    images = _images(fabric, data, network, split, stage.decode_resolution)
-    settings = _settings("supernet", network, stage, seed, images, start)
-    with _setting(fabric, run or _run_folder(out), settings, "training the supernet") as setting:
+    fabric = launched(stage, devices, nodes)
+    images = opened_images(fabric, data, network, split, stage.decode_resolution)
+    settings = run_settings("supernet", network, stage, seed, images, start)
+    with run_setting(fabric, run or run_folder(out), settings, "training the supernet") as setting:
         tensors = supernet_stage.train_supernet(network, images, stage, seed, start.tensors if start else None, setting)
-        record = _provenance("train supernet", seed, data, images, start, stage, fabric)
-        _finish(setting, lambda: _save(out, network, tensors, record, half, as_json))
+        record = provenance("train supernet", seed, data, images, start, stage, fabric)
+        finish(setting, lambda: _save(out, network, tensors, record, half, as_json))
 
 
 @train_app.command("gate")
@@ -186,14 +181,14 @@ def train_gate(
     )  # fmt: skip
     target = _target(start.spec, target_macs, target_ms, latency, device, bundle_precision, latency_threads)
     _use_threads(threads)
-    fabric = _fabric(stage, devices, nodes)
-    images = _images(fabric, data, start.spec, split, stage.decode_resolution)
-    settings = _settings("gate", start.spec, stage, seed, images, start) | {"target": _target_record(target)}
-    with _setting(fabric, run or _run_folder(out), settings, "training the gate") as setting:
+    fabric = launched(stage, devices, nodes)
+    images = opened_images(fabric, data, start.spec, split, stage.decode_resolution)
+    settings = run_settings("gate", start.spec, stage, seed, images, start) | {"target": _target_record(target)}
+    with run_setting(fabric, run or run_folder(out), settings, "training the gate") as setting:
         tensors = gate_stage.train_gate(start.spec, start.tensors, images, stage, seed, target, setting)
-        record = _provenance("train gate", seed, data, images, start, stage, fabric)
+        record = provenance("train gate", seed, data, images, start, stage, fabric)
         record |= {"target": _target_record(target)}
-        _finish(setting, lambda: _save(out, start.spec, tensors, record, half, as_json))
+        finish(setting, lambda: _save(out, start.spec, tensors, record, half, as_json))
 
 
 def evaluate(
@@ -232,9 +227,9 @@ def evaluate(
         check_writable(plot.with_name(plot.name + ".png"))
     _use_threads(threads)
     fabric = Fabric(devices=1)
-    images = _images(fabric, data, loaded.spec, split)
+    images = opened_images(fabric, data, loaded.spec, split)
     model = Supernet.from_tensors(loaded.spec, loaded.tensors).to(fabric.device)
-    with _bar("evaluating") as report:
+    with progress_bar("evaluating") as report:
         result = evaluate_supernet(model, images, batch_size, report)
     record = {"checkpoint_sha256": loaded.sha256, "split": split, **asdict(result)}
     if plot is not None:
@@ -275,74 +270,6 @@ def _use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _fabric(stage: "StageConfig", devices: int, nodes: int) -> "Fabric":
-    """Return the launched processes: one per device; torchrun, if it started this, is recognised."""
-    import logging
-
-    from lightning.fabric import Fabric
-
-    for name in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    fabric = Fabric(devices=devices, num_nodes=nodes, precision=stage.precision)
-    fabric.launch()
-    return fabric
-
-
-def _images(fabric: "Fabric", data: str, spec: "SupernetSpec", split: str, resolution: int | None = None) -> "ImageSet":
-    """Open an image set in every process; the first says on stderr which images are damaged."""
-    from train.data import damage_report, load_images
-
-    images = load_images(data, spec, split, resolution)
-    left_out = damage_report(images)
-    if left_out and fabric.is_global_zero:
-        typer.echo(left_out, err=True)
-    return images
-
-
-def _run_folder(out: Path) -> Path:
-    return out.with_name(out.name + ".run")
-
-
-def _settings(
-    stage: str, spec: "SupernetSpec", config: "StageConfig", seed: int, images: "ImageSet", start: "Checkpoint | None"
-) -> dict[str, Any]:
-    """Return all that the trained network depends on: a run with other settings does not resume."""
-    from dataclasses import asdict
-
-    return {
-        "stage": stage,
-        "spec": spec.to_json(),
-        "config": asdict(config),
-        "seed": seed,
-        "images": images.count,
-        "parent_sha256": start.sha256 if start else None,
-    }
-
-
-@contextmanager
-def _setting(fabric: "Fabric", root: Path, settings: dict[str, Any], description: str) -> "Iterator[Setting]":
-    """Yield where and how to train: progress on the terminal and in TensorBoard's log, both by the first process."""
-    from train.event_log import EventLog
-    from train.loop import Setting
-    from train.run_folder import RunFolder
-
-    folder = RunFolder(root, settings)
-    if not fabric.is_global_zero:
-        yield Setting(fabric, folder)
-        return
-    found = folder.load()
-    first = found.step if found else 0
-    if first:
-        typer.echo(f"resuming {root} at step {first}", err=True)
-    with EventLog(root, first) as log, _bar(description) as show:
-
-        def report(state: "Progress") -> None:
-            log(state)
-            show(state)
-
-        yield Setting(fabric, folder, report)
-
-
 def _target(
     spec: "SupernetSpec",
     macs: float | None,
@@ -372,41 +299,6 @@ def _target_record(target: "CostTarget | None") -> dict[str, Any] | None:
     return asdict(target) if target else None
 
 
-def _provenance(
-    command: str,
-    seed: int,
-    data: str,
-    images: "ImageSet",
-    start: "Checkpoint | None",
-    stage: "StageConfig",
-    fabric: "Fabric",
-) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    import torch
-
-    return {
-        "command": command,
-        "seed": seed,
-        "data": {"name": Path(data).resolve().name, "images": images.count},
-        "classes": list(images.classes),
-        "parent_sha256": start.sha256 if start else None,
-        "parent_provenance": start.provenance if start else None,
-        "config": asdict(stage),
-        "processes": fabric.world_size,
-        "device": fabric.device.type,
-        "torch": torch.__version__,
-    }
-
-
-def _finish(setting: "Setting", save: "Callable[[], None]") -> None:
-    """Write the checkpoint, then drop the state: in this order, so that a kill between them costs nothing."""
-    if setting.fabric.is_global_zero:
-        save()
-        if setting.folder:
-            setting.folder.finish()
-
-
 def _save(out: Path, spec: "SupernetSpec", tensors: Any, provenance: dict[str, Any], half: bool, as_json: bool) -> None:
     from common import sha256_file
     from common.console import print_json
@@ -417,35 +309,6 @@ def _save(out: Path, spec: "SupernetSpec", tensors: Any, provenance: dict[str, A
         print_json({"checkpoint": str(out), "sha256": sha256_file(out), "spec": spec.name, "provenance": provenance})
     else:
         typer.echo(f"{out}: {spec.name}, {spec.n_widths} widths, {out.stat().st_size / 1e6:.2f} MB")
-
-
-@contextmanager
-def _bar(description: str) -> "Iterator[Report]":
-    """Show a progress bar on stderr, and a line per epoch; the yielded callback moves it."""
-    from common.console import progress
-
-    with progress() as bar:
-        task = bar.add_task(description, total=None)
-
-        def report(state: "Progress") -> None:
-            shown = "  ".join([description, *_losses(state), *_speed(state)])
-            bar.update(task, completed=state.done, total=state.total, description=shown)
-            if state.accuracies:
-                bar.console.print(f"step {state.done} of {state.total}: held-out top-1  {_accuracies(state)}")
-
-        yield report
-
-
-def _losses(state: "Progress") -> list[str]:
-    return [f"{name} {loss:.3f}" for name, loss in state.losses.items()]
-
-
-def _speed(state: "Progress") -> list[str]:
-    return [] if state.images_per_second is None else [f"{state.images_per_second:.0f} images/s"]
-
-
-def _accuracies(state: "Progress") -> str:
-    return "  ".join(f"{name} {share:.1%}" for name, share in state.accuracies.items())
 
 
 def _print_evaluation(name: str, result: "Evaluation") -> None:

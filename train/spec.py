@@ -13,23 +13,19 @@ Layout of one network (DS-Net, Li et al., CVPR 2021, section 4; block: MobileNet
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from importlib import resources
-from math import inf, isfinite
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from train.errors import SpecError
+from train.spec_problems import BatchNormKind, spec_problems
 
-ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
 MAX_SPEC_BYTES = 1 << 20
-MAX_CHANNELS, MAX_CLASSES, MAX_RESOLUTION, MAX_WIDTHS, MAX_DEPTH = 16384, 100_000, 2048, 256, 256
 
 LayerKind = Literal["conv", "depthwise", "linear"]
-BatchNormKind = Literal["shared affine", "switchable"]
 
 
 @dataclass(frozen=True)
@@ -143,7 +139,7 @@ class SupernetSpec:
     family: str = "ds_mbv1"
 
     def __post_init__(self) -> None:
-        problems = list(_problems(self))
+        problems = list(spec_problems(self))
         if problems:
             raise SpecError(f"spec {self.name!r} does not hold together: " + "; ".join(problems))
 
@@ -331,75 +327,3 @@ def _fields(kind: type[SupernetSpec | StageSpec | GateSpec], values: Any, place:
     if problems:
         raise SpecError(f"not a supernet spec: {'; '.join(problems)}; valid: {', '.join(valid)}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-
-
-def _problems(spec: SupernetSpec) -> list[str]:
-    """Return every way in which a spec is out of range, each as one clause."""
-    found = []
-    if spec.family != "ds_mbv1":
-        found.append(f"family {spec.family!r} is unknown (valid: ds_mbv1)")
-    if spec.activation not in ACTIVATIONS:
-        found.append(f"activation {spec.activation!r} is unknown (valid: {', '.join(ACTIVATIONS)})")
-    if spec.batch_norm not in get_args(BatchNormKind):
-        found.append(f"batch_norm {spec.batch_norm!r} is unknown (valid: {', '.join(get_args(BatchNormKind))})")
-    if not _whole(spec.resolution, 8, MAX_RESOLUTION):
-        found.append(f"resolution {spec.resolution} is not within 8…{MAX_RESOLUTION}")
-    if not _whole(spec.classes, 2, MAX_CLASSES):
-        found.append(f"classes {spec.classes} is not within 2…{MAX_CLASSES}")
-    if not isinstance(spec.name, str) or not re.fullmatch(r"[\w.-]{1,64}", spec.name):
-        found.append("the name needs 1…64 letters, digits, dots, dashes or underscores")
-    if len(spec.mean) != 3 or len(spec.std) != 3 or not all(0 < deviation < inf for deviation in spec.std):
-        found.append("mean and std need three numbers each, std above 0")
-    if not all(isfinite(number) for number in (*spec.mean, spec.bn_epsilon)) or not 0 < spec.bn_epsilon < 1:
-        found.append("mean must be finite, bn_epsilon in (0, 1)")
-    if not 0 < spec.attention_ratio <= 1 or not 0 <= spec.dropout < 1:
-        found.append("attention_ratio must be in (0, 1], dropout in [0, 1)")
-    if not 1 <= len(spec.stages) <= 32:
-        return [*found, f"{len(spec.stages)} stages; valid: 1…32"]
-    for label, stage in [("stem", spec.stem), *((f"stage {i}", stage) for i, stage in enumerate(spec.stages))]:
-        found += [f"{label}: {clause}" for clause in _stage_problems(stage)]
-    if sum(stage.depth for stage in spec.stages if _whole(stage.depth, 1, MAX_DEPTH)) > MAX_DEPTH:
-        found.append(f"more than {MAX_DEPTH} blocks in all")
-    return found or _routing_problems(spec)
-
-
-def _stage_problems(stage: StageSpec) -> list[str]:
-    found = []
-    if not 1 <= len(stage.channels) <= MAX_WIDTHS or not all(_whole(c, 1, MAX_CHANNELS) for c in stage.channels):
-        found.append(f"channels need 1…{MAX_WIDTHS} whole numbers within 1…{MAX_CHANNELS}")
-    elif list(stage.channels) != sorted(stage.channels):
-        found.append(f"channels {list(stage.channels)} must not decrease")
-    elif stage.widest is not None and not _whole(stage.widest, stage.channels[-1], MAX_CHANNELS):
-        found.append(f"widest {stage.widest} is not within {stage.channels[-1]}…{MAX_CHANNELS}")
-    if not _whole(stage.depth, 1, MAX_DEPTH) or not _whole(stage.stride, 1, 4):
-        found.append(f"depth must be within 1…{MAX_DEPTH}, stride within 1…4")
-    if not _whole(stage.kernel, 1, 15) or stage.kernel % 2 == 0:
-        found.append(f"kernel {stage.kernel} must be odd and within 1…15")
-    return found
-
-
-def _routing_problems(spec: SupernetSpec) -> list[str]:
-    if spec.gate is not None and not _whole(spec.gate.stage, 0, len(spec.stages) - 1):
-        return [f"gate stage {spec.gate.stage} is not within 0…{len(spec.stages) - 1}"]
-    found = []
-    for number, stage in [(-1, spec.stem), *enumerate(spec.stages)]:
-        count, label = len(stage.channels), "stem" if number < 0 else f"stage {number}"
-        if spec.gate is None and count not in (1, 2, spec.n_widths):
-            found.append(
-                f"{label} has {count} channel counts; valid: {spec.n_widths} (routed), or 1 or 2 (narrow, wide)"
-            )
-        elif spec.gate is not None and number >= spec.gate.stage and count != spec.n_widths:
-            found.append(f"{label} has {count} channel counts; from the gate's stage on, {spec.n_widths} are needed")
-        elif spec.gate is not None and number < spec.gate.stage and count > 2:
-            found.append(f"{label} has {count} channel counts; before the gate, 1 or 2 are valid (narrow, wide)")
-    if spec.gate is None:
-        return found
-    choices = spec.gate.choices
-    widths = all(_whole(choice, 0, spec.n_widths - 1) for choice in choices)
-    if not choices or not widths or list(choices) != sorted(set(choices)):
-        found.append(f"gate choices {list(choices)} must be ascending widths within 0…{spec.n_widths - 1}")
-    return found
-
-
-def _whole(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
