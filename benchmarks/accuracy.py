@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.device import one_device
@@ -35,8 +34,9 @@ from train.augment import Normalise
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.config import SupernetStageConfig, config_for, load_config, overridden
 from train.curves import Curve, draw
-from train.data import ImageSet, batches, load_images
+from train.data import ImageSet, batches, digest, load_images
 from train.errors import ConfigError
+from train.evaluate import classified_right
 from train.loop import Setting
 from train.progress import Progress, Report
 from train.run_folder import RunFolder
@@ -125,12 +125,12 @@ class Comparison:
         """
         checkpoint = self._checkpoint(network)
         file = self.out / f"{network.name}.json"
-        made_from = {"checkpoint_sha256": checkpoint.sha256, "images": self.unseen.count}
+        made_from = {"checkpoint_sha256": checkpoint.sha256, "images": digest(self.unseen)}
         found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         widths = {str(width) for width in network.widths}
         if made_from.items() <= found.items() and found["right"].keys() == widths:
             return dict(found)
-        right = classified_right(checkpoint, self.unseen, list(network.widths.values()))
+        right = right_answers(checkpoint, self.unseen, list(network.widths.values()))
         lists = {
             str(width): "".join(map(str, row.astype(int))) for width, row in zip(network.widths, right, strict=True)
         }
@@ -175,22 +175,18 @@ class Comparison:
             "spec": network.spec.to_json(),
             "config": asdict(network.config),
             "seed": self.seed,
-            "images": self.train.count,
+            "images": digest(self.train),
         }
 
 
-@torch.no_grad()
-def classified_right(checkpoint: Checkpoint, images: ImageSet, indices: Sequence[int]) -> Hits:
+def right_answers(checkpoint: Checkpoint, images: ImageSet, indices: Sequence[int]) -> Hits:
     """Return whether each image is classified right at each width of `indices`, (widths, n), in float32."""
     device = one_device().device
     model = Supernet.from_tensors(checkpoint.spec, checkpoint.tensors).to(device)
     normalise = Normalise(checkpoint.spec).to(device)
-    found = []
-    for pixels, labels in batches(images, EVALUATION_BATCH):
-        batch = normalise(pixels.to(device))
-        answers = torch.stack([model(batch, index).argmax(dim=1) for index in indices])
-        found.append(answers.cpu() == labels)
-    right: Hits = torch.cat(found, dim=1).numpy()
+    loader = batches(images, EVALUATION_BATCH)
+    pairs = ((normalise(pixels.to(device)), labels.to(device)) for pixels, labels in loader)
+    right: Hits = classified_right(model, pairs, indices).numpy()
     return right
 
 
@@ -259,7 +255,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "images": unseen.count,
         "split": options.split,
         "training_images": train.count,
-        "epochs": config.epochs,
+        "epochs": None if options.checkpoint else config.epochs,
         "seed": options.seed,
         "date": time.strftime("%Y-%m-%d"),
         "machine": LocalDevice().fingerprint(),
@@ -301,6 +297,11 @@ def _bar(name: str) -> Iterator[Report]:
 COLUMNS = ("width", "MMACs", "method", "top-1", f"minus {BASELINE}, points [95%]")
 
 
+def title(result: Mapping[str, Any]) -> str:
+    """Return the network's name, and for how long all were trained where that was here."""
+    return result["spec"] if result["epochs"] is None else f"{result['spec']}, {result['epochs']} epochs"
+
+
 def report(result: Mapping[str, Any]) -> None:
     """Print the figures."""
     rows = [
@@ -308,8 +309,7 @@ def report(result: Mapping[str, Any]) -> None:
         for place in zip(*result["methods"].values(), strict=True)
         for method, record in zip(result["methods"], place, strict=True)
     ]
-    title = f"{result['spec']}, {result['epochs']} epochs, on {result['images']:,} unseen images"
-    stdout().print(table(title, COLUMNS, rows))
+    stdout().print(table(f"{title(result)}, on {result['images']:,} unseen images", COLUMNS, rows))
 
 
 def _points(record: Mapping[str, Any], method: str) -> str:
@@ -360,7 +360,7 @@ def main() -> None:
         result = run(options)
         report(result)
         _write_json(options.out / "accuracy.json", result)
-        drawn = draw(options.out / "accuracy", curves(result), title=f"{result['spec']}, {result['epochs']} epochs")
+        drawn = draw(options.out / "accuracy", curves(result), title=title(result))
     except DsnetError as error:
         parser.exit(2, f"{error}\n")
     print(f"written to {options.out / 'accuracy.json'}, {', '.join(map(str, drawn))}")

@@ -2,7 +2,7 @@
 
 On an untrained network: file sizes of nested files against single-width and separate ones; latency of nested
 against plain static programs and of prefix + tail against one monolithic static model; load time and memory of one
-width; conversion time.
+width; conversion time. Networks without a gate on their trunk have no prefix and tail: `--bytes` measures sizes alone.
 """
 
 import argparse
@@ -40,6 +40,7 @@ from edge.devices.local import LocalDevice
 from edge.profiling import Entry, Run, Settings, measure, paired_ratio, summarise
 from train.checkpoint import Checkpoint
 from train.initialise import initial_tensors
+from train.side_gate import spread_choices
 from train.spec import SupernetSpec, load_spec
 
 IMAGES = 8
@@ -101,7 +102,10 @@ def _without_gate(plan: ProgramPlan) -> tuple[LayerSlice, ...]:
 
 def compare_bytes(converted: Converted) -> dict[str, Any]:
     """Return sizes in bytes: the nested file, its widest width alone, one file per width, what each width adds."""
-    singles = {width: len(hydrate(converted.data, ["prefix", f"tail_{width:02d}"])) for width in converted.widths}
+    programs = converted.artifact.programs
+    heads = [program.name for program in programs if program.width is None]
+    bodies = {program.width: program.name for program in programs if program.width is not None}
+    singles = {width: len(hydrate(converted.data, [*heads, bodies[width]])) for width in converted.widths}
     nested, largest, n = len(converted.data), singles[converted.widths[-1]], len(converted.widths)
     return {
         "widths": n,
@@ -270,9 +274,10 @@ def checkpoint_of(spec: SupernetSpec) -> Checkpoint:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return every figure."""
     spec = load_spec(options.spec)
-    assert spec.gate is not None
+    if not options.bytes and spec.gate is None:
+        raise SystemExit(f"{spec.name} has no gate on its trunk, so no prefix and tail to time; give --bytes")
     checkpoint, images = checkpoint_of(spec), noise_images(spec, IMAGES, seed=0)
-    every, few = list(range(spec.n_widths)), list(spec.gate.choices)
+    every, few = list(range(spec.n_widths)), list(spec.choices or spread_choices(spec.n_widths))
     settings = Settings(ci=0.01, min_runs=options.runs, max_runs=options.runs, block_runs=5)
     with progress() as bar:
         steps = bar.add_task("converting", total=None)
@@ -282,9 +287,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 converted[precision, len(widths)] = convert(checkpoint, widths, precision, images)
                 sizes.append({"precision": precision, **compare_bytes(converted[precision, len(widths)])})
         bar.update(steps, description="separate stock exports")
-        stock_seconds = stock_exports(checkpoint, every, images) if options.stock else None
-        latency = {}
-        for precision in PRECISIONS:
+        stock_seconds = stock_exports(checkpoint, every, images) if options.stock and not options.bytes else None
+        latency, timed = {}, () if options.bytes else PRECISIONS
+        for precision in timed:
             bar.update(
                 steps, description=f"{precision}: latency", total=options.runs // 5 * 4 * len(every), completed=0
             )
@@ -292,7 +297,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 converted[precision, len(every)], settings, lambda _: bar.advance(steps)
             )
         bar.update(steps, description="loading", total=None)
-        loading = {precision: compare_loading(converted[precision, len(every)]) for precision in PRECISIONS}
+        loading = {precision: compare_loading(converted[precision, len(every)]) for precision in timed}
     return {
         "spec": spec.name,
         "date": time.strftime("%Y-%m-%d"),
@@ -361,6 +366,7 @@ def main() -> None:
         prog="python -m benchmarks.litert_sharing", description="Measure what sharing costs on LiteRT."
     )
     parser.add_argument("--spec", default="ds_mbv1")
+    parser.add_argument("--bytes", action="store_true", help="measure sizes and conversion time alone, of any network")
     parser.add_argument("--runs", type=int, default=60, help="timed runs per unit, in blocks of 5")
     parser.add_argument(
         "--stock", action=argparse.BooleanOptionalAction, default=True, help="time separate stock exports too"

@@ -104,7 +104,7 @@ def _new_manifest(checkpoint: Checkpoint, request: Request) -> Manifest:
             )
             for width in range(spec.n_widths)
         ],
-        gate=Gate(kind="trunk", choices=list(spec.gate.choices)) if spec.gate else None,
+        gate=Gate(kind="trunk" if spec.gate else "side", choices=list(spec.choices)) if spec.choices else None,
         artifacts=[],
         provenance={"checkpoint_sha256": checkpoint.sha256, "checkpoint": checkpoint.provenance},
     )

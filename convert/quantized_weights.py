@@ -5,7 +5,7 @@
 
 s_o is the sign of the batch norm's gamma: moving it into the payload keeps every scale positive, which the int8 kernels
 of all three runtimes require (LiteRT silently loses delegation otherwise). A shared gamma has the same sign at every
-width; switchable ones may not, and then the widths have no payload in common.
+width; where switchable ones have not, `gamma_signs` gives the sign a layer of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from convert.errors import SliceError
 from convert.fold import Float, Tensors, affine, batch_norm, weight_slice
-from convert.slice_plan import LayerSlice, ProgramPlan
+from convert.slice_plan import LayerSlice, ProgramPlan, uses_of_layers
 
 Int8 = NDArray[np.int8]
 
@@ -37,10 +37,15 @@ class QuantizedWeight:
 def quantize_weight(tensors: Tensors, uses: Sequence[LayerSlice]) -> QuantizedWeight:
     """Return the shared integers of a layer from the widest of the ranges in which it is used.
 
-    A channel whose gamma is positive at one width and negative at another is a SliceError.
+    A channel whose gamma is positive at one width and negative at another is a SliceError: `separate_signs` first.
     """
     weight = weight_slice(tensors, max(uses, key=lambda piece: (piece.out_channels, piece.in_channels)))
-    sign = _signs(tensors, uses)
+    if (clashing := clashing_channels(tensors, uses)).size:
+        raise SliceError(
+            f"layer {uses[0].name}: gamma of {clashing.size} channel(s), first {clashing[0]}, is negative at some of "
+            "the widths and positive at others, so these cannot share weights; give its sign a layer of its own"
+        )
+    sign = np.sign(_signs(tensors, uses).sum(axis=0))
     reach = np.abs(weight).max(axis=(1, 2, 3))
     step = np.where(reach > 0, reach / np.float32(127), np.float32(1)).astype(np.float32)
     payload = np.rint(weight * (sign / step)[:, None, None, None]).clip(-127, 127).astype(np.int8)
@@ -49,11 +54,13 @@ def quantize_weight(tensors: Tensors, uses: Sequence[LayerSlice]) -> QuantizedWe
 
 def quantize_weights(tensors: Tensors, programs: Sequence[ProgramPlan]) -> dict[str, QuantizedWeight]:
     """Return the shared integers of every layer of a set of programs."""
-    uses: dict[str, list[LayerSlice]] = {}
-    for program in programs:
-        for layer in program.layers:
-            uses.setdefault(layer.name, []).append(layer)
-    return {name: quantize_weight(tensors, pieces) for name, pieces in uses.items()}
+    return {name: quantize_weight(tensors, uses) for name, uses in uses_of_layers(programs).items()}
+
+
+def clashing_channels(tensors: Tensors, uses: Sequence[LayerSlice]) -> NDArray[np.intp]:
+    """Return the channels of a layer whose gamma is positive at one width and negative at another."""
+    signs = _signs(tensors, uses)
+    return np.flatnonzero(signs.max(axis=0) * signs.min(axis=0) < 0)
 
 
 def scale_at(quantized: QuantizedWeight, tensors: Tensors, layer: LayerSlice, epsilon: float) -> Float:
@@ -73,24 +80,16 @@ def payload_at(quantized: QuantizedWeight, layer: LayerSlice) -> Int8:
 
 
 def _signs(tensors: Tensors, uses: Sequence[LayerSlice]) -> Float:
-    """Return the sign of gamma per channel of the widest use; 0 where it is negligible at every width."""
+    """Return the sign of gamma per use and channel, 0 where it is negligible or the use does not reach; [uses, O]."""
     channels = max(piece.out_channels for piece in uses)
     if uses[0].statistics is None:
-        return np.ones(channels, np.float32)
+        return np.ones((1, channels), np.float32)
     signs = np.zeros((len(uses), channels), np.float32)
     for row, piece in zip(signs, uses, strict=True):
         gamma, _ = affine(tensors, piece)
         counts = np.abs(gamma) >= NEGLIGIBLE * np.abs(gamma).max(initial=0)
         row[: piece.out_channels] = np.sign(gamma) * counts
-    clashing = np.flatnonzero(signs.max(axis=0) * signs.min(axis=0) < 0)
-    if clashing.size:
-        raise SliceError(
-            f"layer {uses[0].name}: gamma of {clashing.size} channel(s), first {clashing[0]}, is negative at some of "
-            "the widths and positive at others (switchable batch norm), so these cannot share weights; "
-            "convert one at a time with --widths"
-        )
-    agreed: Float = np.sign(signs.sum(axis=0))
-    return agreed
+    return signs
 
 
 QuantizedWeights = Mapping[str, QuantizedWeight]

@@ -1,7 +1,7 @@
 """Which prefix range of which tensor every program of a supernet uses. No torch.
 
 A program is one callable unit: `prefix` runs for every image, `tail_NN` continues from its features at width NN
-(gate-less networks have `net_NN` instead: the whole slice).
+(networks without a gate on the trunk have `net_NN` instead: the whole slice; a side gate is the program `gate`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from convert.errors import SliceError
-from train.spec import LayerSpec, SupernetSpec
+from train.layer_specs import LayerSpec
+from train.spec import SupernetSpec
 
-Role = Literal["prefix", "tail", "net"]
+Role = Literal["prefix", "tail", "gate", "net"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class LayerSlice:
     """Input channels of the weight tensor's range: 1 for a depthwise layer."""
     statistics: int | None
     """Index of the batch-norm statistics; None where the layer has no batch norm."""
+    after: str | None = None
+    """Name of the layer that this one belongs to and directly follows, where it is none of the network's own."""
 
     @property
     def name(self) -> str:
@@ -46,23 +49,33 @@ class ProgramPlan:
 
 
 def plan_programs(spec: SupernetSpec, widths: Sequence[int]) -> tuple[ProgramPlan, ...]:
-    """Return the programs that serve `widths`: prefix and one tail per width, or one net per width without a gate."""
+    """Return the programs that serve `widths`: prefix and one tail per width, or side gate, if any, and nets."""
     unknown = [width for width in widths if not 0 <= width < spec.n_widths]
     if unknown or not widths or list(widths) != sorted(set(widths)):
         raise SliceError(
             f"widths {list(widths)} are not ascending choices of 0…{spec.n_widths - 1} of {spec.name}; change --widths"
         )
     if spec.gate is None:
-        return tuple(ProgramPlan("net", width, _slices(spec.layers, width)) for width in widths)
+        gate = (ProgramPlan("gate", None, _slices(spec.side_gate_layers, 0)),) if spec.side_gate else ()
+        return (*gate, *(ProgramPlan("net", width, _slices(spec.network_layers, width)) for width in widths))
     gate_block = spec.blocks[spec.gate_block]
     before = (spec.stem_layer, *(layer for block in spec.blocks[: spec.gate_block] for layer in block.layers))
-    after = (layer for block in spec.blocks[spec.gate_block + 1 :] for layer in block.layers)
+    after = spec.network_layers[spec.network_layers.index(gate_block.pointwise) + 1 :]
     prefix = (*before, *(layer for layer in gate_block.layers if layer is not gate_block.pointwise))
-    tail = (gate_block.pointwise, *after, spec.classifier)
+    tail = (gate_block.pointwise, *after)
     return (
         ProgramPlan("prefix", None, _slices(prefix, 0)),
         *(ProgramPlan("tail", width, _slices(tail, width)) for width in widths),
     )
+
+
+def uses_of_layers(programs: Sequence[ProgramPlan]) -> dict[str, list[LayerSlice]]:
+    """Return every layer's slices in all programs, by layer name."""
+    uses: dict[str, list[LayerSlice]] = {}
+    for program in programs:
+        for piece in program.layers:
+            uses.setdefault(piece.name, []).append(piece)
+    return uses
 
 
 @dataclass(frozen=True)
@@ -85,12 +98,9 @@ class WeightLevels:
 
 def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:
     """Return, per layer name, the ranges its weight is used in; each must contain the one before it."""
-    ranges: dict[str, set[tuple[int, int]]] = {}
-    for program in programs:
-        for piece in program.layers:
-            ranges.setdefault(piece.name, set()).add((piece.out_channels, piece.in_channels))
     levels = {}
-    for name, used in ranges.items():
+    for name, pieces in uses_of_layers(programs).items():
+        used = {(piece.out_channels, piece.in_channels) for piece in pieces}
         outs, ins = zip(*sorted(used), strict=True)
         if list(ins) != sorted(ins):
             raise SliceError(

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from convert.fold import Tensors, fold
 from convert.slice_plan import LayerSlice, ProgramPlan
-from train.spec import BlockSpec, SupernetSpec
+from train.layer_specs import AttentionLayers, BlockSpec
+from train.spec import SupernetSpec
 
 ACTIVATIONS = {
     "silu": functional.silu,
@@ -24,47 +25,70 @@ ACTIVATIONS = {
 class StaticProgram(nn.Module):
     """A program of one supernet with its weights as plain convolutions; NCHW in, batch 1.
 
-    prefix: image → (features, gate_logits); tail: features → logits; net: image → logits.
+    prefix: image → (features, gate_logits); tail: features → logits; gate: image → gate_logits; net: image → logits.
     """
 
     def __init__(self, spec: SupernetSpec, program: ProgramPlan, tensors: Tensors) -> None:
         super().__init__()
         self.role = program.role
         self.activation = ACTIVATIONS[spec.activation]
+        self.spec = spec
         gate_block = spec.gate_block if spec.gate else 0
         self.blocks: tuple[BlockSpec, ...] = {
             "prefix": spec.blocks[: gate_block + 1],
             "tail": spec.blocks[gate_block:],
+            "gate": (),
             "net": spec.blocks,
         }[program.role]
         # Module names must not hold dots; layer names do.
-        self.layers = nn.ModuleDict(
-            {_key(piece.name): _convolution(piece, tensors, spec.bn_epsilon) for piece in program.layers}
-        )
+        self.layers = nn.ModuleDict()
+        for piece in program.layers:
+            made: nn.Module = _convolution(piece, tensors, spec.bn_epsilon)
+            if piece.after:
+                made = nn.Sequential(self.layers[_key(piece.after)], made)
+            self.layers[_key(piece.after or piece.name)] = made
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Run the program; x is [1, 3, s, s], or for a tail the prefix's features [1, c, h, w]."""
+        if self.role == "gate":
+            return self._side_gate(x)
         x = self._pointwise(x, self.blocks[0]) if self.role == "tail" else self.activation(self._layer("stem", x))
         for block in self.blocks[1:] if self.role == "tail" else self.blocks:
-            x = self.activation(self._layer(block.depthwise.name, x))
-            if block.gate and self.role == "prefix":
-                trunk = self._trunk(x, block)
-                return self._attend(x, trunk, block), self._layer(block.gate.name, trunk).flatten(1)
-            x = self._pointwise(self._attend(x, self._trunk(x, block), block), block)
+            inner = self._depthwise(x, block)
+            if block.attention:
+                trunk = self._trunk(inner, block.attention)
+                inner = inner * torch.sigmoid(self._layer(block.attention.expand.name, trunk))
+                if block.gate and self.role == "prefix":
+                    return inner, self._layer(block.gate.name, trunk).flatten(1)
+            out = self._pointwise(inner, block)
+            x = x + out if block.residual else out
+        if self.spec.head:
+            x = self.activation(self._layer("head", x))
         return self._layer("classifier", x.mean((2, 3), keepdim=True)).flatten(1)
 
     def _layer(self, name: str, x: Tensor) -> Tensor:
         out: Tensor = self.layers[_key(name)](x)
         return out
 
-    def _trunk(self, x: Tensor, block: BlockSpec) -> Tensor:
-        return functional.relu(self._layer(block.reduce.name, x.mean((2, 3), keepdim=True)))
+    def _depthwise(self, x: Tensor, block: BlockSpec) -> Tensor:
+        if block.expansion:
+            x = self.activation(self._layer(block.expansion.name, x))
+        return self.activation(self._layer(block.depthwise.name, x))
 
-    def _attend(self, x: Tensor, trunk: Tensor, block: BlockSpec) -> Tensor:
-        return x * torch.sigmoid(self._layer(block.expand.name, trunk))
+    def _trunk(self, x: Tensor, attention: AttentionLayers) -> Tensor:
+        return functional.relu(self._layer(attention.reduce.name, x.mean((2, 3), keepdim=True)))
 
     def _pointwise(self, x: Tensor, block: BlockSpec) -> Tensor:
-        return self.activation(self._layer(block.pointwise.name, x))
+        out = self._layer(block.pointwise.name, x)
+        return out if block.linear else self.activation(out)
+
+    def _side_gate(self, image: Tensor) -> Tensor:
+        assert self.spec.side_gate is not None
+        x = functional.avg_pool2d(image, image.shape[-1] // self.spec.side_gate.resolution)
+        *convolutions, logits = self.spec.side_gate_layers
+        for layer in convolutions:
+            x = functional.relu(self._layer(layer.name, x))
+        return self._layer(logits.name, x.mean((2, 3), keepdim=True)).flatten(1)
 
 
 def static_module(spec: SupernetSpec, program: ProgramPlan, tensors: Tensors) -> StaticProgram:

@@ -1,5 +1,6 @@
 """`dsnet`: the root command. A sub-command's module is loaded when it is called, so that `dsnet --help` is instant."""
 
+import os
 import sys
 import traceback
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ COMMANDS = {
     "evaluate": Entry(
         "train.cli:evaluate",
         "Print the accuracy of every width of a supernet, and with its own gate deciding.",
+        "train",
+    ),
+    "import": Entry(
+        "train.importers.cli:import_checkpoint",
+        "Import a checkpoint of DS-Net's authors or of slimmable networks.",
         "train",
     ),
     "convert": Entry("convert.cli:convert", "Convert a supernet to a bundle: one file for all widths.", "convert"),
@@ -134,10 +140,16 @@ def main(arguments: list[str] | None = None) -> None:
         if "--debug" in given:
             traceback.print_exc()
         status, line = _explain(error, next((word for word in words if word in COMMANDS), None))
-        print(line, file=sys.stderr)
+        if _is_first_process():
+            print(line, file=sys.stderr)
     if status == INTERRUPTED:
         print("interrupted", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _is_first_process() -> bool:
+    """Return whether this process speaks for all that train together: the others meet the same errors."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 def _explain(error: Exception, command: str | None) -> tuple[int, str]:

@@ -11,6 +11,7 @@ PUBLIC = {
         "ConfigError",
         "DataError",
         "GateSpec",
+        "SideGateSpec",
         "SpecError",
         "StageSpec",
         "SupernetSpec",

@@ -65,10 +65,13 @@ def to_unit(pixels: Tensor) -> Tensor:
 
 
 def resized(images: Tensor, resolution: int) -> Tensor:
-    """Scale float images (n, 3, r, r) to a side of `resolution`, bilinearly with antialias, as decoding does."""
+    """Scale uint8 images, or float ones in 0…1, to a side of `resolution`, bilinearly with antialias, as decoding does.
+
+    Those that have it are returned as they are; others as float in 0…1.
+    """
     if images.shape[-1] == resolution:
         return images
-    return F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
+    return F.interpolate(to_unit(images), (resolution, resolution), mode="bilinear", antialias=True)
 
 
 def augmentation(config: AugmentConfig, resolution: int) -> nn.Module:

@@ -18,16 +18,15 @@ import safetensors
 import safetensors.numpy
 
 from common import atomic_write, sha256_bytes
-from train.errors import CheckpointError, SpecError
-from train.spec import LayerSpec, SupernetSpec
+from train.errors import CheckpointError, SpecError, listed, one_line
+from train.layer_specs import LayerSpec
+from train.spec import SupernetSpec
 
 FORMAT = "dsnet-supernet/1"
 FORMAT_MAJOR = 1
 MAX_HEADER_BYTES = 16 << 20
 """The largest header read: 120 bytes a tensor, so room for 130,000 (the published 14-width network has about 600)."""
 ITEM_BYTES = {"F32": 4, "F16": 2}
-LISTED_NAMES = 3
-"""How many offending tensors an error names before it only counts them."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,8 @@ def save_checkpoint(
     _check_values(path, arrays)
     metadata = {"format": FORMAT, "spec": spec.to_json(), "provenance": json.dumps(dict(provenance), sort_keys=True)}
     data = _in_fixed_order(safetensors.numpy.save(arrays, metadata))
+    if int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
+        raise CheckpointError(f"{path}: spec and provenance need over {MAX_HEADER_BYTES} bytes; shorten them")
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
@@ -83,7 +84,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         loaded = safetensors.numpy.load(data)
     except safetensors.SafetensorError as error:
         raise CheckpointError(
-            f"{path} is not a valid safetensors file: {_one_line(error)}; copy or create it again"
+            f"{path} is not a valid safetensors file: {one_line(error)}; copy or create it again"
         ) from error
     tensors = {name: values.astype(np.float32) for name, values in loaded.items()}
     _check_values(path, tensors)
@@ -184,7 +185,7 @@ def _check_shapes(path: Path, spec: SupernetSpec, shapes: Mapping[str, tuple[int
             if name in shapes and shapes[name] != shape
         ],
     }
-    clauses = [f"{problem}: {_listed(names)}" for problem, names in problems.items() if names]
+    clauses = [f"{problem}: {listed(names)}" for problem, names in problems.items() if names]
     if clauses:
         wrong = "; ".join(clauses)
         raise CheckpointError(
@@ -210,12 +211,3 @@ def _check_values(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
             )
         if name.endswith(".var") and (values < 0).any():
             raise CheckpointError(f"{path}: tensor {name} holds a negative variance, {values.min():g}; recalibrate it")
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(f"{name:.120}" for name in names[:LISTED_NAMES])
-    return shown if len(names) <= LISTED_NAMES else f"{shown} and {len(names) - LISTED_NAMES} more"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -5,9 +5,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from train.run import finish, launched, opened_images, progress_bar, provenance, run_folder, run_setting, run_settings
+from train.run import (
+    finish,
+    launched,
+    opened_images,
+    progress_bar,
+    provenance,
+    run_folder,
+    run_setting,
+    run_settings,
+    write_checkpoint,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
     from train.checkpoint import Checkpoint
     from train.config import TrainConfig
     from train.costs import CostTarget
@@ -77,7 +91,7 @@ def init(
 
     check_writable(out)
     network = load_spec(spec)
-    _save(out, network, initial_tensors(network, seed), {"command": "init", "seed": seed}, False, as_json)
+    write_checkpoint(out, network, initial_tensors(network, seed), {"command": "init", "seed": seed}, False, as_json)
 
 
 @train_app.command("supernet")
@@ -119,14 +133,14 @@ def train_supernet(
         _config(config, network).supernet, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
         accumulate=accumulate, precision=precision, hold_out=hold_out, compile=compile_network,
     )  # fmt: skip
-    _use_threads(threads)
     fabric = launched(stage, devices, nodes)
+    _use_threads(threads)
     images = opened_images(fabric, data, network, split, stage.decode_resolution)
-    settings = run_settings("supernet", network, stage, seed, images, start)
+    settings = run_settings("supernet", network, stage, seed, images, start, fabric)
     with run_setting(fabric, run or run_folder(out), settings, "training the supernet") as setting:
         tensors = supernet_stage.train_supernet(network, images, stage, seed, start.tensors if start else None, setting)
         record = provenance("train supernet", seed, data, images, start, stage, fabric)
-        finish(setting, lambda: _save(out, network, tensors, record, half, as_json))
+        finish(setting, lambda: write_checkpoint(out, network, tensors, record, half, as_json))
 
 
 @train_app.command("gate")
@@ -148,6 +162,13 @@ def train_gate(
     latency_threads: Annotated[
         int | None, typer.Option(min=1, help="Threads in the latency table, where it holds several.")
     ] = None,
+    choices: Annotated[
+        str | None,
+        typer.Option(
+            help="Widths that the side gate of a network without a gate chooses between, such as 0,4,9, or all; "
+            "default: four, evenly spread."
+        ),
+    ] = None,
     split: TrainSplit = "train",
     config: ConfigFile = None,
     epochs: Epochs = None,
@@ -166,6 +187,9 @@ def train_gate(
 ) -> None:
     """Stage II: train the gate of a trained supernet; nothing else changes.
 
+    A network without a gate gets a side gate: a tiny network that looks at the downscaled image, at most 2% of the
+    narrowest width's multiply-accumulates.
+
     A killed run goes on where it was when the same command is given again.
     """
     from common import check_writable
@@ -175,20 +199,21 @@ def train_gate(
 
     check_writable(out)
     start = load_checkpoint(checkpoint)
+    spec, initial = _gated(start, choices, seed)
     stage = overridden(
-        _config(config, start.spec).gate, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
+        _config(config, spec).gate, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
         accumulate=accumulate, precision=precision, hold_out=hold_out,
     )  # fmt: skip
-    target = _target(start.spec, target_macs, target_ms, latency, device, bundle_precision, latency_threads)
-    _use_threads(threads)
+    target = _target(spec, target_macs, target_ms, latency, device, bundle_precision, latency_threads)
     fabric = launched(stage, devices, nodes)
-    images = opened_images(fabric, data, start.spec, split, stage.decode_resolution)
-    settings = run_settings("gate", start.spec, stage, seed, images, start) | {"target": _target_record(target)}
+    _use_threads(threads)
+    images = opened_images(fabric, data, spec, split, stage.decode_resolution)
+    settings = run_settings("gate", spec, stage, seed, images, start, fabric) | {"target": _target_record(target)}
     with run_setting(fabric, run or run_folder(out), settings, "training the gate") as setting:
-        tensors = gate_stage.train_gate(start.spec, start.tensors, images, stage, seed, target, setting)
+        tensors = gate_stage.train_gate(spec, initial, images, stage, seed, target, setting)
         record = provenance("train gate", seed, data, images, start, stage, fabric)
         record |= {"target": _target_record(target)}
-        finish(setting, lambda: _save(out, start.spec, tensors, record, half, as_json))
+        finish(setting, lambda: write_checkpoint(out, spec, tensors, record, half, as_json))
 
 
 def evaluate(
@@ -218,9 +243,12 @@ def evaluate(
     from common.console import print_json
     from train.checkpoint import load_checkpoint
     from train.curves import curve_of, draw, load_curve, published
+    from train.errors import ConfigError
     from train.evaluate import evaluate_supernet
     from train.supernet import Supernet
 
+    if against and plot is None:
+        raise ConfigError("--against adds curves to a figure; name the figure with --plot")
     loaded = load_checkpoint(checkpoint)
     baselines = [*published(loaded.spec), *map(load_curve, against or [])]
     if plot is not None:
@@ -255,6 +283,29 @@ def _network(spec: str | None, checkpoint: Path | None) -> "tuple[SupernetSpec, 
         loaded = load_checkpoint(checkpoint)
         return loaded.spec, loaded
     return load_spec(spec or ""), None
+
+
+def _gated(start: "Checkpoint", choices: str | None, seed: int) -> "tuple[SupernetSpec, Mapping[str, np.ndarray]]":
+    """Return the network whose gate is trained: a checkpoint's, with a side gate if it has none."""
+    from common import parse_widths
+    from train.errors import ConfigError
+    from train.side_gate import add_side_gate, spread_choices
+
+    if start.spec.choices and choices is not None:
+        raise ConfigError(
+            f"spec {start.spec.name!r} has a gate over widths {', '.join(map(str, start.spec.choices))}; --choices is "
+            "for networks without one"
+        )
+    if start.spec.choices:
+        return start.spec, start.tensors
+    every = tuple(range(start.spec.n_widths))
+    chosen = spread_choices(len(every)) if choices is None else parse_widths(choices, "--choices") or every
+    if len(chosen) < 2 or not set(chosen) <= set(every):
+        raise ConfigError(
+            f"a gate chooses between two or more of the widths 0…{every[-1]}, not {', '.join(map(str, chosen))}; "
+            "change --choices"
+        )
+    return add_side_gate(start.spec, start.tensors, chosen, seed)
 
 
 def _config(path: Path | None, spec: "SupernetSpec") -> "TrainConfig":
@@ -297,18 +348,6 @@ def _target_record(target: "CostTarget | None") -> dict[str, Any] | None:
     from dataclasses import asdict
 
     return asdict(target) if target else None
-
-
-def _save(out: Path, spec: "SupernetSpec", tensors: Any, provenance: dict[str, Any], half: bool, as_json: bool) -> None:
-    from common import sha256_file
-    from common.console import print_json
-    from train.checkpoint import save_checkpoint
-
-    save_checkpoint(out, spec, tensors, provenance, half)
-    if as_json:
-        print_json({"checkpoint": str(out), "sha256": sha256_file(out), "spec": spec.name, "provenance": provenance})
-    else:
-        typer.echo(f"{out}: {spec.name}, {spec.n_widths} widths, {out.stat().st_size / 1e6:.2f} MB")
 
 
 def _print_evaluation(name: str, result: "Evaluation") -> None:

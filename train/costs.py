@@ -87,14 +87,14 @@ def latency_target(
             f"{path} has {len(fitting)} runs that fit, one is needed; it holds: {names}; choose with --device, "
             "--latency-precision, --latency-threads"
         )
-    costs = tuple(_latency_ms(path, fitting[0], width) for width in _choices(spec))
+    costs = tuple(_latency_ms(spec, path, fitting[0], width) for width in _choices(spec))
     return CostTarget(costs, target_ms, "ms")
 
 
 def _choices(spec: SupernetSpec) -> Sequence[int]:
-    if spec.gate is None:
+    if not spec.choices:
         raise ConfigError(f"spec {spec.name!r} has no gate to train; give a checkpoint of a spec with one")
-    return spec.gate.choices
+    return spec.choices
 
 
 def _read(path: Path) -> _Table:
@@ -109,16 +109,18 @@ def _read(path: Path) -> _Table:
     return table
 
 
-def _latency_ms(path: Path, run: _Run, width: int) -> float:
-    """Return the latency of an image at a width: measured end to end, or the sum of prefix and tail."""
+def _latency_ms(spec: SupernetSpec, path: Path, run: _Run, width: int) -> float:
+    """Return the latency of an image at a width: measured end to end, or the sum of the two programs it runs."""
     medians = {
         tuple(entry.programs): statistics.median(samples)
         for entry in run.entries
         if (samples := [sample for block in entry.blocks_ms for sample in block])
     }
-    tail = f"tail_{width:02d}"
-    if ("prefix", tail) in medians:
-        return medians["prefix", tail]
-    if ("prefix",) in medians and (tail,) in medians:
-        return medians["prefix",] + medians[tail,]
-    raise ConfigError(f"{path} has no samples of prefix and {tail} in {run.name}; profile that width too")
+    first, rest = ("prefix", f"tail_{width:02d}") if spec.gate else ("gate", f"net_{width:02d}")
+    if (first, rest) in medians:
+        return medians[first, rest]
+    if (first,) in medians and (rest,) in medians:
+        return medians[first,] + medians[rest,]
+    if (rest,) in medians and spec.side_gate:
+        return medians[rest,]  # profiled before the network had its gate, which costs 2% at most
+    raise ConfigError(f"{path} has no samples of {first} and {rest} in {run.name}; profile that width too")

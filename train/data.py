@@ -6,11 +6,11 @@ Shapes: n images, r pixels a side.
 """
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from common import sha256_bytes
 from common.images import DamagedImageError, decode_square
-from train.errors import DataError
+from train.errors import DataError, listed
 from train.sources import ImageFile, Rows, open_rows
 from train.spec import SupernetSpec
 
@@ -30,6 +31,8 @@ MEMORY_LIMIT_BYTES = 1 << 30
 """Sets up to this size are decoded once and held as uint8; larger ones are decoded when a batch needs them."""
 MAX_DAMAGED_SHARE = 0.1
 """A set with more of its images damaged is refused: then the copy is at fault, and what is left may miss classes."""
+DECODING_WORKERS = min(8, os.cpu_count() or 1)
+"""Processes that decode images ahead of each process that needs them, for sets too large for memory."""
 NAMED = 5
 """Damaged images that a line names."""
 ROWS_PER_TASK = 64
@@ -112,12 +115,22 @@ def load_images(
 
 
 def damage_report(images: ImageSet) -> str | None:
-    """Return a line that counts and names the damaged images of an opened set, those met since included, or None."""
-    later = images.images.damaged.values() if isinstance(images.images, DecodedOnDemand) else ()
-    damaged = (*images.damaged, *later)
+    """Return a line that counts and names the images found damaged when a set was opened, or None."""
+    damaged = images.damaged
     if not damaged:
         return None
-    return f"{len(damaged):,} of {images.count + len(images.damaged):,} images left out: {_listed(damaged)}"
+    return f"{len(damaged):,} of {images.count + len(damaged):,} images left out: {listed(damaged, NAMED)}"
+
+
+def digest(images: ImageSet) -> str:
+    """Return the SHA-256 of a set's classes and labels: another set, split or part of one has another."""
+    labels = _labels(images.images).numpy().astype("<i8").tobytes()
+    return sha256_bytes("\0".join(images.classes).encode() + b"\0" + labels)
+
+
+def decoding_workers(images: ImageSet) -> int:
+    """Return how many processes decode a set's images; none where they are decoded already."""
+    return DECODING_WORKERS if isinstance(images.images, DecodedOnDemand) else 0
 
 
 def hold_out(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet | None]:
@@ -147,6 +160,7 @@ def batches(
         generator=shuffle,
         drop_last=shuffle is not None,
         collate_fn=collate,
+        num_workers=decoding_workers(images),
     )
 
 
@@ -187,7 +201,7 @@ def _classes(rows: Rows, spec: SupernetSpec) -> tuple[str, ...]:
     names = tuple(str(label) for label in range(spec.classes)) if rows.classes is None else rows.classes
     if len(names) != spec.classes:
         raise DataError(
-            f"{rows.source} has {len(names)} classes ({_listed(names)}), spec {spec.name!r} has {spec.classes}; "
+            f"{rows.source} has {len(names)} classes ({listed(names, NAMED)}), spec {spec.name!r} has {spec.classes}; "
             "give data and a spec with equally many"
         )
     low, high = int(rows.labels.min()), int(rows.labels.max())
@@ -250,16 +264,12 @@ def _check_share(rows: Rows, damaged: Collection[str]) -> None:
     if len(damaged) > MAX_DAMAGED_SHARE * len(rows):
         raise DataError(
             f"{len(damaged):,} of {len(rows):,} images in {rows.source} are damaged, more than "
-            f"{MAX_DAMAGED_SHARE:.0%}: {_listed(damaged)}; replace them, or copy the set anew"
+            f"{MAX_DAMAGED_SHARE:.0%}: {listed(damaged, NAMED)}; replace them, or copy the set anew"
         )
 
 
 def _named(file: ImageFile, error: DamagedImageError) -> str:
     return f"{file.name} ({error.reason})"
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(islice(names, NAMED)) + (", …" if len(names) > NAMED else "")
 
 
 def _labels(images: ImageDataset) -> Tensor:

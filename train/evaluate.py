@@ -86,17 +86,13 @@ def evaluate_supernet(
 
 
 @torch.no_grad()
-def top1_by_width(model: Supernet, batches: Iterable[tuple[Tensor, Tensor]], widths: Sequence[int]) -> dict[int, float]:
-    """Return the share of the images classified right at each of some widths; the model is in evaluation mode.
+def classified_right(model: Supernet, batches: Iterable[tuple[Tensor, Tensor]], widths: Sequence[int]) -> Tensor:
+    """Return whether each image is classified right at each of some widths, bool (w, images) on the CPU.
 
-    batches: normalised images (n, 3, r, r) and labels (n,), at least one.
+    batches: normalised images (n, 3, r, r) and labels (n,), at least one; the model is in evaluation mode.
     """
-    right, count = torch.zeros(len(widths), dtype=torch.int64), 0
-    for images, labels in batches:
-        logits, _ = _answers(model, images, widths)
-        right += (logits.argmax(dim=2) == labels).sum(dim=1).cpu()
-        count += len(labels)
-    return {width: int(found) / count for width, found in zip(widths, right, strict=True)}
+    right = [(model.forward_widths(images, widths)[0].argmax(dim=2) == labels).cpu() for images, labels in batches]
+    return torch.cat(right, dim=1)
 
 
 class _Count:
@@ -107,7 +103,7 @@ class _Count:
         self.right = torch.zeros(spec.n_widths, 2, dtype=torch.int64, device=device)
         """Top-1 and top-5, (w, 2)."""
         self.dynamic = torch.zeros(2, dtype=torch.int64, device=device)
-        self.choices = torch.tensor(spec.gate.choices if spec.gate else (), dtype=torch.int64, device=device)
+        self.choices = torch.tensor(spec.choices, dtype=torch.int64, device=device)
         self.chosen = torch.zeros(len(self.choices), dtype=torch.int64, device=device)
         """Images per choice, (c,)."""
 
@@ -127,23 +123,18 @@ class _Count:
         widths = tuple(
             WidthAccuracy(width, spec.macs(width), spec.params(width), *shares[width]) for width in range(spec.n_widths)
         )
-        if spec.gate is None:
+        if not spec.choices:
             return Evaluation(images, widths, None)
-        used = dict(zip(spec.gate.choices, (self.chosen.cpu().double() / images).tolist(), strict=True))
+        used = dict(zip(spec.choices, (self.chosen.cpu().double() / images).tolist(), strict=True))
         mean_macs = sum(share * spec.macs(width) for width, share in used.items())
         top1, top5 = (self.dynamic.cpu().double() / images).tolist()
         return Evaluation(images, widths, DynamicAccuracy(top1, top5, mean_macs, used))
 
 
 def _answers(model: Supernet, images: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-    """Run some widths on normalised images, what they share once; return logits (w, n, k) and gate logits (n, c)."""
-    if model.gate is not None:
-        features, gate_logits = model.forward_prefix(images)
-        return torch.stack([model.forward_tail(features, width) for width in widths]), gate_logits
-    if model.split is not None:
-        features = model.forward_shared(images)
-        return torch.stack([model.forward_rest(features, width) for width in widths]), None
-    return torch.stack([model(images, width) for width in widths]), None
+    """Run some widths on normalised images; return logits (w, n, k) and gate logits (n, c), None without a gate."""
+    logits, gate_input = model.forward_widths(images, widths)
+    return logits, None if model.gate is None else model.gate(gate_input)
 
 
 def _right(logits: Tensor, labels: Tensor) -> Tensor:

@@ -14,13 +14,13 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from train.augment import Normalise
+from train.augment import Normalise, resized
 from train.config import GateStageConfig
 from train.costs import CostTarget
 from train.data import ImageSet, batches, hold_out
 from train.errors import TrainError
-from train.gate import SlimmingHead, decide, straight_through_choice, straight_through_decision
-from train.loop import NamedParameters, Setting, run_steps
+from train.gate import SideGate, SlimmingHead, decide, straight_through_choice, straight_through_decision
+from train.loop import NamedParameters, Setting, kept_random_state, run_steps
 from train.losses import (
     cost_target_penalty,
     cross_entropy,
@@ -42,14 +42,14 @@ def train_gate(
     target: CostTarget | None = None,
     setting: Setting | None = None,
 ) -> dict[str, np.ndarray]:
-    """Train the gate of a trained supernet; return its tensors, of which only `gate.weight` differs.
+    """Train the gate of a trained supernet; return its tensors, of which only the gate's differ.
 
     target: a mean cost per image to meet. The default setting is the first device found, and no run folder. The same
     seed on the same machine gives the same gate. A network without a gate is a TrainError.
     """
     setting = setting or Setting(Fabric(devices=1))
     kept, held_out = hold_out(images, config.hold_out, seed)
-    with torch.random.fork_rng():
+    with kept_random_state(setting.fabric):
         learner = GateLearner(spec, tensors, held_out, config, target, setting.fabric)
         run_steps(learner, spec, kept, config, seed, setting)
         return learner.supernet.tensors()
@@ -79,12 +79,12 @@ class GateLearner:
         self.mac_unit = config.mac_unit or mac_unit(spec.macs(self.supernet.choices[-1]))
 
     def named_parameters(self) -> NamedParameters:
-        """Return the gate's weight."""
-        return [("gate.weight", self.gate.weight)]
+        """Return the gate's weights."""
+        return [(f"gate.{name}", weight) for name, weight in self.gate.named_parameters()]
 
     def carried(self) -> dict[str, Tensor]:
-        """Return the gate's weight; all else is frozen."""
-        return {"gate.weight": self.gate.weight.data}
+        """Return the gate's weights; all else is frozen."""
+        return {name: weight.data for name, weight in self.named_parameters()}
 
     def resolution(self, _: int) -> int:
         """Return the network's resolution: what is hard must be learned on the images that are met."""
@@ -92,8 +92,8 @@ class GateLearner:
 
     def add_gradients(self, images: Tensor, labels: Tensor, _: int, share: float) -> dict[str, Tensor]:
         """Run every choice without a graph, the gate with one, and the losses of stage II."""
-        trunk, logits = self._frozen(images)
-        losses = self._losses(self.gate(trunk, 0), logits, labels)
+        gate_input, logits = self._frozen(images)
+        losses = self._losses(self.gate(gate_input), logits, labels)
         total = torch.stack(list(losses.values())).sum()
         self.fabric.backward(total * share)
         return {name: loss.detach() for name, loss in losses.items()} | {"gate": total.detach()}
@@ -108,18 +108,19 @@ class GateLearner:
             return {}
         right = 0
         for pixels, labels in batches(self.held_out, self.config.batch_size):
-            trunk, logits = self._frozen(self.normalise(pixels.to(self.fabric.device)))
-            chosen = logits[torch.arange(len(logits)), decide(self.gate(trunk, 0))]
+            unchanged = resized(pixels.to(self.fabric.device), self.supernet.spec.resolution)
+            gate_input, logits = self._frozen(self.normalise(unchanged))
+            chosen = logits[torch.arange(len(logits)), decide(self.gate(gate_input))]
             right += int((chosen.argmax(dim=1) == labels.to(chosen.device)).sum())
         return {"gate": right / self.held_out.count}
 
     @torch.no_grad()
     def _frozen(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the gate reads, (n, reduced, 1, 1), and the logits of every choice, (n, c, k); float32."""
+        """Return what the gate reads and the logits of every choice, (n, c, k); float32."""
         with self.fabric.autocast():
-            features, trunk = self.supernet.forward_trunk(images)
-            logits = [self.supernet.forward_tail(features, width) for width in self.supernet.choices]
-        return trunk.float(), torch.stack(logits, dim=1).float()
+            logits, gate_input = self.supernet.forward_widths(images, self.supernet.choices)
+        assert gate_input is not None
+        return gate_input.float(), logits.transpose(0, 1).float()
 
     def _losses(self, gate_logits: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the weighted terms; gate_logits (n, c), logits (n, c, k), labels (n,)."""
@@ -142,7 +143,7 @@ class GateLearner:
         return torch.tensor(values, device=self.fabric.device)
 
 
-def _gate_of(supernet: Supernet) -> SlimmingHead:
+def _gate_of(supernet: Supernet) -> SlimmingHead | SideGate:
     if supernet.gate is None:
         raise TrainError(f"spec {supernet.spec.name!r} has no gate to train; give a checkpoint of a spec with one")
     return supernet.gate

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.spec import LayerSpec
+from train.layer_specs import LayerSpec
 
 
 class SlicedConv2d(nn.Module):

@@ -4,7 +4,8 @@ Lightning Fabric brings the device, the precision and the processes; every proce
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from train.data import ImageSet
 from train.errors import TrainError
 from train.progress import Progress, Report, ignore
 from train.run_folder import RunFolder, State
-from train.sampling import DRAWS, PartSampler, part_loader, seed_of, steps_per_epoch
+from train.sampling import DRAWS, PartSampler, loaded_parts, seed_of, steps_per_epoch
 from train.schedule import warmup_cosine
 from train.spec import SupernetSpec
 
@@ -73,6 +74,13 @@ class Setting:
     report: Report = ignore
 
 
+@contextmanager
+def kept_random_state(fabric: Fabric) -> Iterator[None]:
+    """Leave the caller's random state as it was, on the CPU and on the device that is used."""
+    with torch.random.fork_rng([fabric.device] if fabric.device.type == "cuda" else []):
+        yield
+
+
 def run_steps(
     learner: Learner, spec: SupernetSpec, images: ImageSet, config: StageConfig, seed: int, setting: Setting
 ) -> None:
@@ -89,13 +97,13 @@ def run_steps(
     state = _restored(learner, optimizer, setting)
     stepping = fabric.setup_optimizers(optimizer)
     assert not isinstance(stepping, tuple)
-    rate = warmup_cosine(int(config.warmup_epochs * per_epoch), total)
+    rate = warmup_cosine(int(min(config.warmup_epochs, config.epochs / 2) * per_epoch), total)
     prepare = _Preparation(spec, config, seed).to(fabric.device)
     own = range(fabric.global_rank * config.accumulate, (fabric.global_rank + 1) * config.accumulate)
     sampler = PartSampler(
         images.count, size, range(state.step, total), seed, own, fabric.world_size * config.accumulate
     )
-    parts = iter(part_loader(images, sampler))
+    own_parts = loaded_parts(images, sampler)
     journal = _Journal(setting, total, size, state)
     while state.step < total:
         step, epoch = state.step, state.step // per_epoch
@@ -103,7 +111,7 @@ def run_steps(
             group["lr"] = config.learning_rate * rate(step)
         losses: dict[str, Tensor] = {}
         for part in own:
-            pixels, labels = (tensor.to(fabric.device, non_blocking=True) for tensor in next(parts))
+            pixels, labels = (tensor.to(fabric.device, non_blocking=True) for tensor in next(own_parts))
             batch = prepare(pixels, learner.resolution(epoch), step, part)
             for name, loss in learner.add_gradients(batch, labels, step, 1 / config.accumulate).items():
                 losses[name] = losses.get(name, torch.zeros_like(loss)) + loss / config.accumulate
@@ -163,8 +171,6 @@ class _Journal:
             return
         losses = {name: loss.item() for name, loss in self.losses.items()}
         speed = (step - self.reported_step) * self.batch_size / (now - self.reported_at)
-        if ends_epoch:
-            self.state.history.append({"step": step, "losses": losses, "accuracies": dict(accuracies)})
         self.setting.report(Progress(step, self.total, losses, speed, accuracies))
         self.losses.clear()
         # Measuring accuracy belongs to no step: the clock starts again.

@@ -1,7 +1,7 @@
 """Batch-norm statistics per width, recomputed from data once the weights are final (US-Nets, Yu & Huang, ICCV 2019).
 
 Training normalises by the batch and keeps no statistics (`train.layers.WidthBatchNorm2d`), so every set is measured
-here, by the first width that uses it: `largest` shares the last set of every routed stage with the widest width.
+here, by the widths that use it: what an un-slimmed convolution after slimmed ones gives differs from width to width.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ class _Pool:
     second: Tensor
 
     def add(self, x: Tensor) -> None:
-        variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+        variance, mean = (moment.cpu() for moment in torch.var_mean(x.float(), dim=(0, 2, 3), correction=0))
         count, mean = x.numel() // x.shape[1], mean.double()
         self.count += count
         self.first += count * mean
@@ -43,17 +43,17 @@ def recalibrate(model: Supernet, batches: Iterable[Tensor], widths: Sequence[int
     widths: those to measure, 0 among them; by default all, `largest` included.
 
     Batches are normalised images (n, 3, r, r); layers below normalise by the batch, as in training. A set of statistics
-    that several widths share is measured at the narrowest, so `largest` touches nothing that a width of the routing
-    space uses. The mode of the model is left as it was. No batch at all is a DataError.
+    that several widths share is pooled over them; `largest` touches nothing that a width of the routing space uses. The
+    mode of the model is left as it was. No batch at all is a DataError.
     """
     was_training = {module: module.training for module in model.modules()}
     pools: dict[Statistics, _Pool] = {}
 
     def measure(norm: WidthBatchNorm2d, inputs: tuple[Tensor, int]) -> None:
         x, width = inputs
-        if norm.indices.index(norm.indices[width]) != width:
+        if width >= model.spec.n_widths and norm.indices.index(norm.indices[width]) != width:
             return
-        zeros = x.new_zeros(x.shape[1], dtype=torch.float64)
+        zeros = torch.zeros(x.shape[1], dtype=torch.float64)  # on the CPU: some accelerators have no float64
         pools.setdefault(norm.statistics_of(width), _Pool(0, zeros, zeros.clone())).add(x)
 
     norms = [module for module in model.modules() if isinstance(module, WidthBatchNorm2d)]

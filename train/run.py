@@ -19,11 +19,23 @@ if TYPE_CHECKING:
 
 
 def launched(stage: "StageConfig", devices: int, nodes: int) -> "Fabric":
-    """Return the launched processes: one per device; torchrun, if it started this, is recognised."""
+    """Return the launched processes, one per device; those of torchrun must be as many.
+
+    Any other number is a ConfigError: each process would train by itself and write the same files.
+    """
     import logging
+    import os
 
     from lightning.fabric import Fabric
 
+    from train.errors import ConfigError
+
+    started = os.environ.get("WORLD_SIZE", "")
+    if started.isdigit() and int(started) != devices * nodes:
+        raise ConfigError(
+            f"{started} processes were started, but --devices {devices} and --nodes {nodes} make {devices * nodes}; "
+            "give the processes per machine and the machines"
+        )
     for name in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     fabric = Fabric(devices=devices, num_nodes=nodes, precision=stage.precision)
@@ -50,18 +62,28 @@ def run_folder(out: Path) -> Path:
 
 
 def run_settings(
-    stage: str, spec: "SupernetSpec", config: "StageConfig", seed: int, images: "ImageSet", start: "Checkpoint | None"
+    stage: str,
+    spec: "SupernetSpec",
+    config: "StageConfig",
+    seed: int,
+    images: "ImageSet",
+    start: "Checkpoint | None",
+    fabric: "Fabric",
 ) -> dict[str, Any]:
-    """Return all that the trained network depends on: a run with other settings does not resume."""
+    """Return all that the trained network depends on, of the images their classes and labels: a run with other settings
+    does not resume."""
     from dataclasses import asdict
+
+    from train.data import digest
 
     return {
         "stage": stage,
         "spec": spec.to_json(),
         "config": asdict(config),
         "seed": seed,
-        "images": images.count,
+        "images": digest(images),
         "parent_sha256": start.sha256 if start else None,
+        "processes": fabric.world_size,
     }
 
 
@@ -123,6 +145,21 @@ def finish(setting: "Setting", save: "Callable[[], None]") -> None:
         save()
         if setting.folder:
             setting.folder.finish()
+
+
+def write_checkpoint(
+    out: Path, spec: "SupernetSpec", tensors: Any, provenance: dict[str, Any], half: bool, as_json: bool
+) -> None:
+    """Write a checkpoint and say so: a line for people, or JSON."""
+    from common import sha256_file
+    from common.console import print_json
+    from train.checkpoint import save_checkpoint
+
+    save_checkpoint(out, spec, tensors, provenance, half)
+    if as_json:
+        print_json({"checkpoint": str(out), "sha256": sha256_file(out), "spec": spec.name, "provenance": provenance})
+    else:
+        typer.echo(f"{out}: {spec.name}, {spec.n_widths} widths, {out.stat().st_size / 1e6:.2f} MB")
 
 
 @contextmanager

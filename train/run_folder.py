@@ -1,6 +1,6 @@
 """The folder of one training run: the state to resume from and what was logged. No pickle: the state is safetensors.
 
-    RUN/state.safetensors   every tensor that training carries on with; settings, step and history in its metadata
+    RUN/state.safetensors   every tensor that training carries on with; settings and step in its metadata
     RUN/events.out.tfevents.*   TensorBoard
 
 The state is replaced whole, so a run killed at any moment resumes from the last one written. Because every random draw
@@ -9,7 +9,7 @@ is a function of the seed and the step (sampling.py), the step is all that there
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,6 @@ class State:
     """Steps finished."""
     tensors: dict[str, Tensor]
     """Network, average and momentum, by name."""
-    history: list[dict[str, Any]] = field(default_factory=list)
-    """One entry per finished epoch."""
 
 
 class RunFolder:
@@ -50,7 +48,7 @@ class RunFolder:
 
     def save(self, state: State) -> None:
         """Replace the state on disk, whole or not at all."""
-        record = {"step": state.step, "settings": self.settings, "history": state.history}
+        record = {"step": state.step, "settings": self.settings}
         with atomic_write(self.state_file) as temporary:
             save_file(state.tensors, temporary, {"format": FORMAT, "run": json.dumps(record)})
 
@@ -67,7 +65,7 @@ class RunFolder:
                 record = json.loads(metadata["run"])
                 self._check(metadata["format"], record["settings"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 – no mapping
-            return State(int(record["step"]), tensors, list(record["history"]))
+            return State(int(record["step"]), tensors)
         except (safetensors.SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise TrainError(f"{self.state_file} is no training state; delete it to start anew") from error
 

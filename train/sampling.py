@@ -4,7 +4,6 @@ A step's images are split into parts: processes × `accumulate` of them. Part p 
 changes whoever runs it, so any number of processes trains the same network.
 """
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from train.data import DecodedOnDemand, ImageSet, collate
+from train.data import ImageSet, collate, decoding_workers
+from train.errors import DataError
 
-DECODING_WORKERS = min(8, os.cpu_count() or 1)
-"""Processes that decode images ahead of the training of each process, for sets too large for memory."""
-ORDER, DRAWS, WIDTHS = range(3)
-"""What a seed is for: the order of an epoch, the random changes of a part, the widths of a step."""
+ORDER, DRAWS, WIDTHS, STATISTICS = range(4)
+"""What a seed is for: the order of an epoch, the random changes of a part, the widths of a step, the images that
+batch-norm statistics are measured on."""
 
 
 def seed_of(seed: int, purpose: int, *place: int) -> int:
@@ -68,8 +67,17 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return count // batch_size
 
 
-def part_loader(images: ImageSet, sampler: PartSampler) -> DataLoader[tuple[Tensor, ...]]:
-    """Return a loader of (uint8 images (n, 3, r, r), labels (n,)), one item per part."""
-    workers = DECODING_WORKERS if isinstance(images.images, DecodedOnDemand) else 0
-    pinned = torch.cuda.is_available()
-    return DataLoader(images.images, batch_sampler=sampler, collate_fn=collate, num_workers=workers, pin_memory=pinned)
+def loaded_parts(images: ImageSet, sampler: PartSampler) -> Iterator[tuple[Tensor, ...]]:
+    """Yield (uint8 images (n, 3, r, r), labels (n,)), one item per part. A DataError is one line, as elsewhere."""
+    loader: DataLoader[tuple[Tensor, ...]] = DataLoader(
+        images.images,
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=decoding_workers(images),
+        pin_memory=torch.cuda.is_available(),
+    )
+    try:
+        yield from loader
+    except DataError as error:
+        # From a worker process it comes wrapped in that process's traceback.
+        raise DataError(str(error).rsplit("DataError: ", 1)[-1].strip()) from error

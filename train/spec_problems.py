@@ -5,18 +5,21 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
+    from train.layer_specs import BlockSpec
     from train.spec import StageSpec, SupernetSpec
 
 BatchNormKind = Literal["shared affine", "switchable"]
+Family = Literal["ds_mbv1", "mobilenet_v1", "mobilenet_v2"]
 ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
 MAX_CHANNELS, MAX_CLASSES, MAX_RESOLUTION, MAX_WIDTHS, MAX_DEPTH = 16384, 100_000, 2048, 256, 256
+MAX_EXPANSION = 64
 
 
 def spec_problems(spec: "SupernetSpec") -> list[str]:
     """Return every way in which a spec is out of range, each as one clause."""
     found = []
-    if spec.family != "ds_mbv1":
-        found.append(f"family {spec.family!r} is unknown (valid: ds_mbv1)")
+    if spec.family not in get_args(Family):
+        found.append(f"family {spec.family!r} is unknown (valid: {', '.join(get_args(Family))})")
     if spec.activation not in ACTIVATIONS:
         found.append(f"activation {spec.activation!r} is unknown (valid: {', '.join(ACTIVATIONS)})")
     if spec.batch_norm not in get_args(BatchNormKind):
@@ -35,8 +38,13 @@ def spec_problems(spec: "SupernetSpec") -> list[str]:
         found.append("attention_ratio must be in (0, 1], dropout in [0, 1)")
     if not 1 <= len(spec.stages) <= 32:
         return [*found, f"{len(spec.stages)} stages; valid: 1…32"]
-    for label, stage in [("stem", spec.stem), *((f"stage {i}", stage) for i, stage in enumerate(spec.stages))]:
+    head = [("head", spec.head)] if spec.head else []
+    for label, stage in [("stem", spec.stem), *((f"stage {i}", stage) for i, stage in enumerate(spec.stages)), *head]:
         found += [f"{label}: {clause}" for clause in _stage_problems(stage)]
+        if stage.expansion != 1 and (spec.family != "mobilenet_v2" or label in ("stem", "head")):
+            found.append(f"{label}: expansion {stage.expansion}; only stages of family mobilenet_v2 have one")
+    if spec.head and (spec.head.depth, spec.head.stride, spec.head.kernel) != (1, 1, 1):
+        found.append("head: depth, stride and kernel must be 1")
     if sum(stage.depth for stage in spec.stages if _whole(stage.depth, 1, MAX_DEPTH)) > MAX_DEPTH:
         found.append(f"more than {MAX_DEPTH} blocks in all")
     return found or _routing_problems(spec)
@@ -52,6 +60,8 @@ def _stage_problems(stage: "StageSpec") -> list[str]:
         found.append(f"widest {stage.widest} is not within {stage.channels[-1]}…{MAX_CHANNELS}")
     if not _whole(stage.depth, 1, MAX_DEPTH) or not _whole(stage.stride, 1, 4):
         found.append(f"depth must be within 1…{MAX_DEPTH}, stride within 1…4")
+    if not _whole(stage.expansion, 1, MAX_EXPANSION):
+        found.append(f"expansion {stage.expansion} is not within 1…{MAX_EXPANSION}")
     if not _whole(stage.kernel, 1, 15) or stage.kernel % 2 == 0:
         found.append(f"kernel {stage.kernel} must be odd and within 1…15")
     return found
@@ -71,13 +81,43 @@ def _routing_problems(spec: "SupernetSpec") -> list[str]:
             found.append(f"{label} has {count} channel counts; from the gate's stage on, {spec.n_widths} are needed")
         elif spec.gate is not None and number < spec.gate.stage and count > 2:
             found.append(f"{label} has {count} channel counts; before the gate, 1 or 2 are valid (narrow, wide)")
-    if spec.gate is None:
-        return found
-    choices = spec.gate.choices
-    widths = all(_whole(choice, 0, spec.n_widths - 1) for choice in choices)
-    if not choices or not widths or list(choices) != sorted(set(choices)):
-        found.append(f"gate choices {list(choices)} must be ascending widths within 0…{spec.n_widths - 1}")
+    if spec.head and len(spec.head.channels) not in (1, spec.n_widths):
+        found.append(f"head has {len(spec.head.channels)} channel counts; valid: 1, or {spec.n_widths} (routed)")
+    return found or [*_gate_problems(spec), *_residual_problems(spec)]
+
+
+def _gate_problems(spec: "SupernetSpec") -> list[str]:
+    found = []
+    if spec.gate and spec.side_gate:
+        found.append("a gate and a side_gate; one decides")
+    if spec.gate and spec.family != "ds_mbv1":
+        found.append(f"a gate on the trunk reads the attention, which family {spec.family} lacks; give it a side_gate")
+    for gate in (spec.gate, spec.side_gate):
+        if gate is None:
+            continue
+        widths = all(_whole(choice, 0, spec.n_widths - 1) for choice in gate.choices)
+        if not gate.choices or not widths or list(gate.choices) != sorted(set(gate.choices)):
+            found.append(f"gate choices {list(gate.choices)} must be ascending widths within 0…{spec.n_widths - 1}")
+    side = spec.side_gate
+    if side and (not _whole(side.resolution, 1, spec.resolution) or spec.resolution % side.resolution):
+        found.append(f"side_gate: resolution {side.resolution} must divide {spec.resolution}")
+    if side and not (1 <= len(side.channels) <= 8 and all(_whole(c, 1, MAX_CHANNELS) for c in side.channels)):
+        found.append(f"side_gate: channels need 1…8 whole numbers within 1…{MAX_CHANNELS}")
     return found
+
+
+def _residual_problems(spec: "SupernetSpec") -> list[str]:
+    """Return the adds that some width cannot do: where the widest has equal channels, every width must."""
+    adds = [block for block in spec.blocks if block.linear and block.depthwise.stride == 1]
+    return [
+        f"{block.name}: a residual add needs equal channels before and after at every width, not {before} and {after}"
+        for block in adds
+        if (before := _inputs(block))[-1] == (after := list(block.pointwise.out_channels))[-1] and before != after
+    ]
+
+
+def _inputs(block: "BlockSpec") -> list[int]:
+    return list((block.expansion or block.depthwise).in_channels)
 
 
 def _whole(value: object, low: int, high: int) -> bool:

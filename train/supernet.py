@@ -3,7 +3,7 @@
 Shapes: n images, r = spec.resolution, c[w] channels at width w, f = features after the attention of the gate's block.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.errors import TrainError
-from train.gate import SlimmingHead, decide
+from train.gate import SideGate, SlimmingHead, decide
+from train.layer_specs import AttentionLayers, BlockSpec, LayerSpec
 from train.layers import SlicedConv2d, SlicedLinear, WidthBatchNorm2d
-from train.spec import BlockSpec, LayerSpec, SupernetSpec
+from train.spec import SupernetSpec
 
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
@@ -27,10 +28,10 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Attention(nn.Module):
     """Squeeze-and-excitation (Hu et al., CVPR 2018): pool → reduce → ReLU → expand → sigmoid → scale the input."""
 
-    def __init__(self, block: BlockSpec) -> None:
+    def __init__(self, layers: AttentionLayers) -> None:
         super().__init__()
-        self.reduce = SlicedConv2d(block.reduce)
-        self.expand = SlicedConv2d(block.expand)
+        self.reduce = SlicedConv2d(layers.reduce)
+        self.expand = SlicedConv2d(layers.expand)
 
     def trunk(self, x: Tensor, width: int) -> Tensor:
         """Return the pooled, reduced, rectified input (n, reduced, 1, 1), which the gate reads too."""
@@ -42,30 +43,43 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """depthwise → batch norm → activation → attention, then pointwise → batch norm → activation."""
+    """expansion → depthwise → attention, then pointwise; of the first and third, a family has one or none.
+
+    Batch norm follows every convolution outside the attention, and an activation, except after a linear pointwise.
+    """
 
     def __init__(self, block: BlockSpec, activation: Callable[[Tensor], Tensor], epsilon: float) -> None:
         super().__init__()
         self.activation = activation
+        self.linear = block.linear
+        self.residual = block.residual
+        self.expansion = SlicedConv2d(block.expansion) if block.expansion else None
+        self.expansion_bn = WidthBatchNorm2d(block.expansion, epsilon) if block.expansion else None
         self.depthwise = SlicedConv2d(block.depthwise)
         self.depthwise_bn = WidthBatchNorm2d(block.depthwise, epsilon)
-        self.attention = Attention(block)
+        self.attention = Attention(block.attention) if block.attention else None
         self.pointwise = SlicedConv2d(block.pointwise)
         self.pointwise_bn = WidthBatchNorm2d(block.pointwise, epsilon)
 
-    def attend(self, x: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Run the first half; return the attended features and the attention's trunk."""
+    def attend(self, x: Tensor, width: int) -> tuple[Tensor, Tensor | None]:
+        """Run the first half; return its features and the attention's trunk, None without attention."""
+        if self.expansion is not None and self.expansion_bn is not None:
+            x = self.activation(self.expansion_bn(self.expansion(x, width), width))
         x = self.activation(self.depthwise_bn(self.depthwise(x, width), width))
+        if self.attention is None:
+            return x, None
         trunk = self.attention.trunk(x, width)
         return self.attention.apply_trunk(x, trunk, width), trunk
 
     def project(self, x: Tensor, width: int) -> Tensor:
-        """Run the second half on attended features."""
-        return self.activation(self.pointwise_bn(self.pointwise(x, width), width))
+        """Run the second half on the first's features; the residual add is the caller's."""
+        projected: Tensor = self.pointwise_bn(self.pointwise(x, width), width)
+        return projected if self.linear else self.activation(projected)
 
     def forward(self, x: Tensor, width: int) -> Tensor:
         """Run the whole block."""
-        return self.project(self.attend(x, width)[0], width)
+        out = self.project(self.attend(x, width)[0], width)
+        return x + out if self.residual else out
 
 
 class Supernet(nn.Module):
@@ -83,8 +97,9 @@ class Supernet(nn.Module):
         blocks = [Block(block, self.activation, spec.bn_epsilon) for block in spec.blocks]
         remaining = iter(blocks)
         self.stages = nn.ModuleList(nn.ModuleList(next(remaining) for _ in range(stage.depth)) for stage in spec.stages)
-        gates = [block.gate for block in spec.blocks if block.gate]
-        self.gate = SlimmingHead(gates[0]) if gates else None
+        self.head = SlicedConv2d(spec.head_layer) if spec.head_layer else None
+        self.head_bn = WidthBatchNorm2d(spec.head_layer, spec.bn_epsilon) if spec.head_layer else None
+        self.gate = _gate(spec)
         self.classifier = SlicedLinear(spec.classifier)
 
     @classmethod
@@ -106,7 +121,7 @@ class Supernet(nn.Module):
     @property
     def choices(self) -> tuple[int, ...]:
         """Return the width that each gate logit stands for; none without a gate."""
-        return self.spec.gate.choices if self.spec.gate else ()
+        return self.spec.choices
 
     def forward(self, images: Tensor, width: int) -> Tensor:
         """Map normalised images (n, 3, r, r) to logits (n, classes) at one width."""
@@ -119,13 +134,13 @@ class Supernet(nn.Module):
     def split(self) -> int | None:
         """Return the first block that has a batch norm per width, None where the stem has one, or nothing.
 
-        What comes before, and the attention of that block, is the same for every width but the training-only largest.
+        What comes before, and the first half of that block, is the same for every width but the training-only largest.
         """
-        count = self.spec.n_widths
+        count, blocks = self.spec.n_widths, self.spec.blocks
         if _is_routed(self.spec.stem_layer, count):
             return None
-        routed = (number for number, block in enumerate(self.spec.blocks) if _is_routed(block.pointwise, count))
-        return next(routed, None)
+        routed = next((number for number, block in enumerate(blocks) if _is_routed(block.pointwise, count)), None)
+        return None if routed is None or blocks[routed].residual else routed
 
     def forward_shared(self, images: Tensor) -> Tensor:
         """Run what every width has in common; return its features (n, f, h, w). Needs `split`."""
@@ -141,13 +156,22 @@ class Supernet(nn.Module):
         Every width of the routing space shares this part, so `width` matters for `spec.largest` alone. A network
         without a gate raises a TrainError.
         """
-        gate = self._gate()
-        features, trunk = self.forward_trunk(images, width)
-        return features, gate(trunk, width)
+        if not isinstance(self.gate, SlimmingHead):
+            raise TrainError(f"spec {self.spec.name!r} has no gate on its trunk; give a spec with one: ds_mbv1_tiny")
+        features, trunk = self._until(self.spec.gate_block, images, width)
+        return features, self.gate(trunk, width)
 
-    def forward_trunk(self, images: Tensor, width: int = 0) -> tuple[Tensor, Tensor]:
-        """Run the prefix without the gate; return features (n, f, h, w) and what the gate reads (n, reduced, 1, 1)."""
-        return self._until(self.spec.gate_block, images, width)
+    def forward_widths(self, images: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """Run some widths, what they share once; return logits (w, n, classes) and what the gate reads.
+
+        A gate on the trunk reads (n, reduced, 1, 1), a side gate the images; None without a gate.
+        """
+        split = self.spec.gate_block if self.spec.gate else self.split
+        if split is None:
+            return torch.stack([self(images, width) for width in widths]), images if self.gate else None
+        features, trunk = self._until(split, images, 0)
+        logits = torch.stack([self._from(split, features, width) for width in widths])
+        return logits, trunk if self.spec.gate else images if self.gate else None
 
     def forward_tail(self, features: Tensor, width: int) -> Tensor:
         """Map the prefix's features (n, f, h, w) to logits (n, classes) at one width."""
@@ -161,13 +185,17 @@ class Supernet(nn.Module):
         """
         if self.training:
             raise TrainError("dynamic inference needs evaluation mode; call .eval() on the supernet first")
-        features, gate_logits = self.forward_prefix(images)
+        body: Callable[[Tensor, int], Tensor] = self.forward_tail
+        if isinstance(self.gate, SideGate):
+            given, gate_logits, body = images, self.gate(images), self.forward
+        else:
+            given, gate_logits = self.forward_prefix(images)
         choices = torch.tensor(self.choices, device=images.device)
         widths = choices[decide(gate_logits)]
-        logits = features.new_empty(len(images), self.spec.classes)
+        logits = given.new_empty(len(images), self.spec.classes)
         for width in torch.unique(widths).tolist():
             chosen = widths == width
-            logits[chosen] = self.forward_tail(features[chosen], width)
+            logits[chosen] = body(given[chosen], width)
         return logits, widths
 
     def _split(self) -> int:
@@ -175,7 +203,7 @@ class Supernet(nn.Module):
             raise TrainError(f"the widths of spec {self.spec.name!r} have no layers in common; run each with forward")
         return self.split
 
-    def _until(self, split: int, images: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    def _until(self, split: int, images: Tensor, width: int) -> tuple[Tensor, Tensor | None]:
         x = self._embed(images, width)
         for block in self.blocks[:split]:
             x = block(x, width)
@@ -191,15 +219,18 @@ class Supernet(nn.Module):
         return self.activation(self.stem_bn(self.stem(images, width), width))
 
     def _classify(self, x: Tensor, width: int) -> Tensor:
+        if self.head is not None and self.head_bn is not None:
+            x = self.activation(self.head_bn(self.head(x, width), width))
         drop = self.training and width == self.spec.largest
         pooled = F.dropout(x.mean((2, 3)), self.spec.dropout, training=drop)
         logits: Tensor = self.classifier(pooled, width)
         return logits
 
-    def _gate(self) -> SlimmingHead:
-        if self.gate is None:
-            raise TrainError(f"spec {self.spec.name!r} has no gate; give a spec with one, such as ds_mbv1_tiny")
-        return self.gate
+
+def _gate(spec: SupernetSpec) -> SlimmingHead | SideGate | None:
+    if spec.side_gate:
+        return SideGate(spec.side_gate_layers, spec.side_gate.resolution)
+    return next((SlimmingHead(block.gate) for block in spec.blocks if block.gate), None)
 
 
 def _is_routed(layer: LayerSpec, n_widths: int) -> bool:

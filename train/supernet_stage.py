@@ -17,17 +17,17 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from train.augment import Normalise, resized, to_unit
+from train.augment import Normalise, resized
 from train.config import SupernetStageConfig
 from train.data import ImageSet, batches, hold_out
 from train.errors import DataError
-from train.evaluate import top1_by_width
+from train.evaluate import classified_right
 from train.initialise import initialise
 from train.layers import normalise_by_batch
-from train.loop import NamedParameters, Setting, run_steps
+from train.loop import NamedParameters, Setting, kept_random_state, run_steps
 from train.losses import cross_entropy, ensemble_target, soft_cross_entropy
 from train.recalibrate_bn import recalibrate
-from train.sampling import WIDTHS, generator_of
+from train.sampling import STATISTICS, WIDTHS, generator_of
 from train.spec import SupernetSpec
 from train.supernet import Supernet
 
@@ -56,7 +56,7 @@ def train_supernet(
     setting = setting or Setting(Fabric(devices=1))
     kept, held_out = hold_out(images, config.hold_out, seed)
     _check_part_size(kept, config, setting.fabric.world_size)
-    with torch.random.fork_rng():
+    with kept_random_state(setting.fabric):
         learner = SupernetLearner(spec, kept, held_out, config, seed, start, setting.fabric)
         run_steps(learner, spec, kept, config, seed, setting)
         return learner.finished()
@@ -135,17 +135,17 @@ class SupernetLearner:
             return {}
         widths = sorted({0, self.spec.n_widths // 2, self.spec.n_widths - 1})
         with self.fabric.autocast():
-            recalibrate(self.averaged, self._glimpse(), widths)
-            top1 = top1_by_width(self.averaged.eval(), self._prepared(self.held_out), widths)
+            recalibrate(self.averaged, self._sample(GLIMPSE_BATCHES), widths)
+            right = classified_right(self.averaged.eval(), self._prepared(self.held_out), widths)
         normalise_by_batch(self.average)
-        return {f"width {width}": share for width, share in top1.items()}
+        return {f"width {width}": float(row.double().mean()) for width, row in zip(widths, right, strict=True)}
 
     def finished(self) -> dict[str, np.ndarray]:
         """Return the averaged network's tensors, batch norm recalibrated at every width."""
         self.seen_resolution = self.spec.resolution
         limit = self.config.recalibration_batches
         with self.fabric.autocast():
-            recalibrate(self.averaged, (images for images, _ in islice(self._prepared(self.images), limit)))
+            recalibrate(self.averaged, self._sample(limit))
         return self.averaged.tensors()
 
     def widths(self, step: int) -> tuple[int, ...]:
@@ -169,14 +169,16 @@ class SupernetLearner:
         targets = dict.fromkeys(widths[1:], logits[0].softmax(dim=1))
         return targets | {smallest: ensemble_target(logits)}
 
-    def _glimpse(self) -> Iterator[Tensor]:
-        return (images for images, _ in islice(self._prepared(self.images), GLIMPSE_BATCHES))
+    def _sample(self, count: int) -> Iterator[Tensor]:
+        """Yield batches of training images of all classes: sets often hold one class after the other."""
+        generator = generator_of(self.seed, STATISTICS)
+        return (images for images, _ in islice(self._prepared(self.images, generator), count))
 
-    def _prepared(self, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
+    def _prepared(self, images: ImageSet, shuffle: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield unchanged images, normalised, at the resolution that training is at, and their labels."""
-        for pixels, labels in batches(images, self.config.batch_size):
-            scaled = resized(to_unit(pixels.to(self.fabric.device)), self.seen_resolution)
-            yield self.normalise(scaled), labels.to(self.fabric.device)
+        for pixels, labels in batches(images, self.config.batch_size, shuffle):
+            unchanged = self.normalise(resized(pixels.to(self.fabric.device), self.seen_resolution))
+            yield unchanged, labels.to(self.fabric.device)
 
 
 class _Runner:

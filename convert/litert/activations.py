@@ -40,24 +40,27 @@ def observe(graph: Graph, inputs: Iterable[Mapping[str, Float]]) -> Ranges:
 def share_ranges(graphs: Sequence[Graph], ranges: Sequence[Ranges], features: Mapping[str, Any]) -> list[Ranges]:
     """Return the tails' ranges with equal quantization wherever that lets programs share bytes.
 
-    The features must be quantized as the prefix wrote them. Inputs of layers without batch norm (attention,
-    classifier) get the union over all widths: their filter scales do not depend on the width, so with one input
-    scale their biases do not either.
+    The features must be quantized as the prefix wrote them. Inputs of layers without batch norm per width (attention,
+    an un-slimmed head, classifier) get the union over all widths: their filter scales do not depend on the width, so
+    with one input scale their biases do not either.
     """
     shared = {int(graph.program.graph.inputs[0]) for graph in graphs}
     (features_index,) = shared
-    without_norm = {
+    statistics: dict[str, set[int | None]] = {}
+    for place in (place for graph in graphs for place in graph.filters):
+        statistics.setdefault(place.layer.name, set()).add(place.layer.statistics)
+    width_free = {
         int(graph.reader(place.weight).inputs[0])
         for graph in graphs
         for place in graph.filters
-        if place.layer.statistics is None
+        if len(statistics[place.layer.name]) == 1 and place.layer.after is None
     }
     union = {
         tensor_name(index): {
             "min": np.min([seen[tensor_name(index)]["min"] for seen in ranges], axis=0),
             "max": np.max([seen[tensor_name(index)]["max"] for seen in ranges], axis=0),
         }
-        for index in without_norm
+        for index in width_free
     }
     return [{**seen, **union, tensor_name(features_index): dict(features)} for seen in ranges]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from common import sha256_bytes
+from convert.gamma_signs import separate_signs
 from convert.images import CheckImages
 from convert.litert.check import NestedFile, check_parity, measure_accuracy
 from convert.litert.export import check_float, export_float, plain_programs
@@ -44,8 +45,8 @@ def litert_artifacts(
 
     Raises ConvertError when the supernet cannot be converted as asked or a check fails.
     """
-    spec, tensors = checkpoint.spec, checkpoint.tensors
-    plans = plan_programs(spec, widths)
+    spec = checkpoint.spec
+    plans, tensors = separate_signs(checkpoint.tensors, plan_programs(spec, widths))
     nested_layouts(plans)  # a width that cannot be nested is refused before any work
     weights = quantize_weights(tensors, plans)
     step(f"exporting with {frontend}")

@@ -33,7 +33,8 @@ def check_parity(nested: NestedFile, plain: Sequence[Graph], images: Sequence[Im
     Outputs must be identical, and so must the bytes of the plain file that hydration makes from the nested one.
     Anything else is a ParityError that names the program and the difference.
     """
-    results, features = [], [{} for _ in images]  # type: list[Parity], list[Sample]
+    results: list[Parity] = []
+    features: Sequence[Sample] = [{} for _ in images]
     for graph in plain:
         name = graph.plan.name
         file, _ = write(graph.file, shared=False)
@@ -52,8 +53,7 @@ def check_parity(nested: NestedFile, plain: Sequence[Graph], images: Sequence[Im
                 f"program {name}: nested outputs differ from the plain model's by {difference:g}; they must be equal"
             )
         results.append(Parity(program=name, max_abs_difference=difference, images=len(inputs)))
-        if graph.plan.role == "prefix":
-            features = [{"features": output["features"]} for output in expected]
+        features = _features(graph, expected, features)
     return results
 
 
@@ -84,15 +84,19 @@ def measure_accuracy(
 def _answers(
     files: Iterable[tuple[Graph, bytes, int | None]], images: Sequence[Image]
 ) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Yield each width and the class it gives every image; the programs come in order, the prefix first."""
-    features: list[Sample] = [{} for _ in images]
+    """Yield each width and the class it gives every image; the programs come in order, what every image runs first."""
+    features: Sequence[Sample] = [{} for _ in images]
     for graph, data, root in files:
         inputs = _inputs(graph, images, features)
         outputs = run_program(data, graph.plan.name, inputs, root, num_threads=os.cpu_count() or 1)
-        if graph.plan.width is None:
-            features = [{"features": output["features"]} for output in outputs]
-        else:
+        features = _features(graph, outputs, features)
+        if graph.plan.width is not None:
             yield graph.plan.width, np.array([output["logits"].argmax() for output in outputs])
+
+
+def _features(graph: Graph, outputs: Sequence[Sample], before: Sequence[Sample]) -> Sequence[Sample]:
+    """Return what the tails read once this program has run: a prefix's features, or what was there."""
+    return [{"features": output["features"]} for output in outputs] if graph.plan.role == "prefix" else before
 
 
 def _inputs(graph: Graph, images: Sequence[Image], features: Sequence[Sample]) -> list[Sample]:

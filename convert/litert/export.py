@@ -19,15 +19,18 @@ from convert.litert.interpreter import run_program
 from convert.litert.quantize import Precision, quantize_int8, quantize_weights_only
 from convert.quantized_weights import QuantizedWeights
 from convert.slice_plan import ProgramPlan
-from convert.static_module import input_shape, static_module
+from convert.static_module import StaticProgram, input_shape, static_module
 from edge.bundle.litert.flatbuffer import write
 from train.spec import SupernetSpec
 
 FLOAT_TOLERANCE = 1e-4
-"""Largest |LiteRT − torch| / max|torch| of any output.
+"""|LiteRT − torch| / max|torch| that any output may have.
 
 Both sum the same float32 products in another order: √(a few thousand terms) ·
 2⁻²⁴ ≈ 4e-6 per layer, and some thirty layers follow one another."""
+ROUNDING_MARGIN = 4
+"""Deep networks may amplify rounding beyond that, untrained ones a hundredfold. Then LiteRT may differ from torch by as
+many times what torch's own float32 differs from its float64: each is one draw of the same rounding errors."""
 
 Image = NDArray[np.float32]
 
@@ -48,9 +51,9 @@ def export_float(spec: SupernetSpec, tensors: Tensors, plans: Sequence[ProgramPl
 
 
 def check_float(spec: SupernetSpec, tensors: Tensors, graphs: Sequence[Graph], image: Image) -> float:
-    """Compare every float graph with torch on one image.
+    """Compare every float graph with torch on one image; return the largest relative difference.
 
-    Return the largest relative difference (FLOAT_TOLERANCE at most).
+    One above FLOAT_TOLERANCE, and above what rounding explains (ROUNDING_MARGIN), is a ParityError.
     """
     worst, features = 0.0, None
     for graph in graphs:
@@ -58,20 +61,32 @@ def check_float(spec: SupernetSpec, tensors: Tensors, graphs: Sequence[Graph], i
         sample = image if name == "image" else features
         assert sample is not None  # plans begin with the prefix
         (found,) = run_program(write(graph.file, shared=False)[0], graph.plan.name, [{name: sample}])
-        with torch.no_grad():
-            answer = static_module(spec, graph.plan, tensors)(torch.from_numpy(sample).permute(0, 3, 1, 2))
-        expected = answer if isinstance(answer, tuple) else (answer,)
-        for output, reference in zip(graph.program.outputs, expected, strict=True):
-            value = reference.permute(0, 2, 3, 1).numpy() if reference.ndim == 4 else reference.numpy()
-            difference = float(np.abs(found[output] - value).max() / max(float(np.abs(value).max()), 1e-30))
-            if not difference <= FLOAT_TOLERANCE:
+        module = static_module(spec, graph.plan, tensors)
+        expected = _outputs(module, sample)
+        difference = max(map(_difference, (found[output] for output in graph.program.outputs), expected))
+        if not difference <= FLOAT_TOLERANCE:
+            limit = ROUNDING_MARGIN * max(map(_difference, expected, _outputs(module.double(), sample)))
+            if not difference <= limit:
                 raise ParityError(
-                    f"program {graph.plan.name}: {output} of the float graph differs from torch by {difference:.2e} "
-                    f"(limit {FLOAT_TOLERANCE:.0e}); try another --frontend"
+                    f"program {graph.plan.name}: the float graph's outputs differ from torch's by {difference:.2e} "
+                    f"(limit {max(FLOAT_TOLERANCE, limit):.1e}); try another --frontend"
                 )
-            worst = max(worst, difference)
+        worst = max(worst, difference)
         features = found.get("features", features)
     return worst
+
+
+@torch.no_grad()
+def _outputs(module: StaticProgram, sample: Image) -> list[NDArray[Any]]:
+    """Return what a program computes from an NHWC input, in its own precision; features NHWC."""
+    given = torch.from_numpy(sample).permute(0, 3, 1, 2).to(next(module.parameters()).dtype)
+    answer = module(given)
+    answers = answer if isinstance(answer, tuple) else (answer,)
+    return [(one.permute(0, 2, 3, 1) if one.ndim == 4 else one).numpy() for one in answers]
+
+
+def _difference(found: NDArray[Any], reference: NDArray[Any]) -> float:
+    return float(np.abs(found - reference).max() / max(float(np.abs(reference).max()), 1e-30))
 
 
 def plain_programs(
@@ -97,8 +112,14 @@ def plain_programs(
         features = prefix_ranges[tensor_name(int(first.program.graph.outputs[0]))]
         heads = [quantize_int8(first, prefix_ranges, weights, tensors, spec.bn_epsilon)]
     else:
-        tails, heads = list(graphs), []
-        ranges = [observe(tail, [{"image": image} for image in images]) for tail in tails]
+        sampled = [{"image": image} for image in images]
+        tails = [graph for graph in graphs if graph.plan.role == "net"]
+        heads = [
+            quantize_int8(gate, observe(gate, sampled), weights, tensors, spec.bn_epsilon)
+            for gate in graphs
+            if gate.plan.role == "gate"
+        ]
+        ranges = [observe(tail, sampled) for tail in tails]
         features = ranges[-1][tensor_name(int(tails[0].program.graph.inputs[0]))]
     shared = share_ranges(tails, ranges, features)
     bodies = [quantize_int8(tail, r, weights, tensors, spec.bn_epsilon) for tail, r in zip(tails, shared, strict=True)]

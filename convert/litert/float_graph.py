@@ -20,7 +20,7 @@ from edge.bundle.litert.flatbuffer import Constants, GraphFile, Program
 
 OP = schema.BuiltinOperator
 FILTERED = {OP.CONV_2D, OP.DEPTHWISE_CONV_2D}
-PASS_THROUGH = {OP.LOGISTIC, OP.RELU, OP.RELU6, OP.HARD_SWISH, OP.PAD, OP.MEAN}
+PASS_THROUGH = {OP.LOGISTIC, OP.RELU, OP.RELU6, OP.HARD_SWISH, OP.PAD, OP.MEAN, OP.AVERAGE_POOL_2D}
 ELEMENTWISE = {OP.MUL, OP.ADD}
 FLATTENING = {OP.RESHAPE}
 ALLOWED = FILTERED | PASS_THROUGH | ELEMENTWISE | FLATTENING
@@ -65,6 +65,7 @@ def signature(plan: ProgramPlan) -> tuple[list[str], list[str]]:
     return {
         "prefix": (["image"], ["features", "gate_logits"]),
         "tail": (["features"], ["logits"]),
+        "gate": (["image"], ["gate_logits"]),
         "net": (["image"], ["logits"]),
     }[plan.role]
 
@@ -104,12 +105,12 @@ def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -
 
 def with_width(widest: Graph, plan: ProgramPlan, tensors: Tensors, epsilon: float) -> Graph:
     """Return the same graph with another program's constants and channel counts; `plan` must have the same layers."""
-    by_name = {layer.name: layer for layer in plan.layers}
+    counterpart = {old.name: layer for old, layer in zip(widest.plan.layers, plan.layers, strict=True)}
     made = widest.own_copy()
     graph, constants = made.program.graph, made.constants
     filters = []
     for old in widest.filters:
-        layer = by_name[old.layer.name]
+        layer = counterpart[old.layer.name]
         weight, bias = fold(tensors, layer, epsilon)
         for index, array in ((old.weight, stored(weight, layer)), (old.bias, bias)):
             tensor = graph.tensors[index]

@@ -143,7 +143,7 @@ def test_hydrate_writes_a_plain_file_for_a_width(folder: Path, capsys: pytest.Ca
     [
         (["--widths", "2"], "width 2 is not in this bundle, which has 0, 3"),
         (["--widths", "x"], "--widths 'x' is not a list of widths; give all, or indices such as 0,3"),
-        (["--widths", "0,3", "--monolithic"], "--monolithic joins the prefix and one tail"),
+        (["--widths", "0,3", "--monolithic"], "--monolithic makes one width of 2 a program; name it with --widths"),
         (["--widths", "0", "--runtime", "onnx"], "unknown runtime 'onnx'; valid for --runtime: litert"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else None,

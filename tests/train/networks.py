@@ -24,6 +24,25 @@ MICRO = SupernetSpec(
 )
 """Five widths, a training-only largest, a gate: every feature of the family in 8×8 pixels."""
 
+MICRO_V2 = SupernetSpec(
+    name="micro_v2",
+    resolution=8,
+    classes=3,
+    stem=StageSpec((4, 6, 8), depth=1, stride=1),
+    stages=(
+        StageSpec((2, 4, 4), depth=1, stride=1),
+        StageSpec((4, 6, 8), depth=2, stride=2, expansion=3),
+        StageSpec((6, 6, 10), depth=1, stride=1, expansion=3),
+    ),
+    gate=None,
+    activation="relu6",
+    mean=(0.5, 0.5, 0.5),
+    std=(0.25, 0.25, 0.25),
+    family="mobilenet_v2",
+    head=StageSpec((20,), depth=1, stride=1, kernel=1),
+)
+"""Three widths of inverted residuals: a block without expansion, one that adds, an un-slimmed head."""
+
 MICRO_STAGE = SupernetStageConfig(
     epochs=16,
     batch_size=15,

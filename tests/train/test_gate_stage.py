@@ -14,7 +14,7 @@ from train.config import AugmentConfig, GateStageConfig, HardRule
 from train.costs import mac_target
 from train.data import ImageSet
 from train.evaluate import evaluate_supernet
-from train.gate_stage import train_gate
+from train.gate_stage import GateLearner, train_gate
 from train.loop import Setting
 from train.supernet import Supernet
 
@@ -62,11 +62,13 @@ def test_a_heavy_penalty_sends_every_image_to_the_cheapest_width(trained_superne
     assert shares(trained, red=True)[0] == 1.0, shares(trained, red=True)
 
 
-@pytest.mark.parametrize("place", [0.25, 0.75])
-def test_a_gate_trained_for_a_budget_of_multiply_accumulates_meets_it(trained_supernet: Tensors, place: float) -> None:
+@pytest.mark.parametrize("place", [0.25, 0.5, 0.75])
+def test_a_gate_trained_for_a_budget_meets_it_with_the_weights_of_the_recipe(
+    trained_supernet: Tensors, place: float
+) -> None:
     cheapest, dearest = MICRO.macs(0), MICRO.macs(4)
     budget = cheapest + place * (dearest - cheapest)
-    config = replace(CONFIG, epochs=40, sparsification_weight=0.2, mac_weight=0.0, target_weight=2000.0)
+    config = GateStageConfig(epochs=40, batch_size=20, weight_decay=0.0, hold_out=0.0, augment=STILL)
     trained = train_gate(
         MICRO, trained_supernet, coloured_images(60), config, target=mac_target(MICRO, budget), setting=CPU
     )
@@ -76,6 +78,17 @@ def test_a_gate_trained_for_a_budget_of_multiply_accumulates_meets_it(trained_su
     assert distance < 0.2, (
         f"mean MACs {result.dynamic.mean_macs:.0f}, budget {budget:.0f}, range {cheapest} … {dearest}"
     )
+
+
+def test_held_out_images_are_judged_at_the_networks_resolution(trained_supernet: Tensors) -> None:
+    pixels, labels = coloured_images(40, seed=3).images.tensors
+    larger = torch.nn.functional.interpolate(pixels.float(), (11, 11)).to(torch.uint8)
+    images = ImageSet(TensorDataset(larger, labels), 40, ("red", "green", "blue"))
+    learner = GateLearner(MICRO, trained_supernet, images, CONFIG, None, CPU.fabric)
+    seen: list[tuple[int, ...]] = []
+    learner.supernet.stem.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    learner.accuracies()
+    assert set(seen) == {(MICRO.resolution, MICRO.resolution)}, seen
 
 
 def test_only_the_gate_changes(trained_supernet: Tensors) -> None:

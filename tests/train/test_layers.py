@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from tests.train.networks import MICRO
+from train.layer_specs import LayerSpec
 from train.layers import SlicedConv2d, SlicedLinear, WidthBatchNorm2d, normalise_by_batch
-from train.spec import LayerSpec
 
 WIDTHS = range(MICRO.largest + 1)
 BLOCK = MICRO.blocks[1]
@@ -23,7 +23,9 @@ def filled(module: torch.nn.Module) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("layer", [MICRO.stem_layer, BLOCK.reduce, BLOCK.pointwise], ids=lambda layer: layer.name)
+@pytest.mark.parametrize(
+    "layer", [MICRO.stem_layer, BLOCK.attention.reduce, BLOCK.pointwise], ids=lambda layer: layer.name
+)
 def test_a_full_convolution_uses_the_first_rows_and_columns(layer: LayerSpec, width: int) -> None:
     conv = filled(SlicedConv2d(layer))
     inputs, outputs = layer.in_channels[width], layer.out_channels[width]

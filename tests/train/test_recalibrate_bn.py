@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.train.networks import MICRO, normal_images
+from tests.train.networks import MICRO, MICRO_V2, normal_images
 from train import DataError
 from train.initialise import initialise
 from train.layers import WidthBatchNorm2d, normalise_by_batch
@@ -48,6 +48,19 @@ def test_statistics_equal_direct_ones_at_every_width_of_the_routing_space(model:
         ]:
             error = (found - expected).abs().max().item() / max(1.0, expected.abs().max().item())
             assert error < 1e-5, f"{name}, width {width}: relative error {error}"
+
+
+def test_statistics_that_widths_share_after_slimmed_layers_are_pooled_over_all_of_them() -> None:
+    model = Supernet(MICRO_V2)
+    initialise(model, seed=0)
+    images = normal_images(MICRO_V2, 16)
+    recalibrate(model, [images])
+    seen = torch.cat([inputs_of(model, "head_bn", images, width) for width in range(MICRO_V2.n_widths)])
+    (statistics,) = model.head_bn.statistics
+    error = (statistics.mean - seen.mean((0, 2, 3))).abs().max().item()
+    assert error < 1e-5 * seen.abs().max().item(), error
+    error = (statistics.var - seen.var((0, 2, 3), correction=0)).abs().max().item()
+    assert error < 1e-5 * seen.var().item(), error
 
 
 def test_switchable_affines_shape_what_the_next_layer_measures() -> None:

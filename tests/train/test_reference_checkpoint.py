@@ -37,4 +37,4 @@ def test_it_classifies_unseen_photographs_far_above_chance_at_every_width_and_wi
     result = evaluate_supernet(Supernet.from_tensors(loaded.spec, loaded.tensors), some)
     assert result.dynamic is not None
     top1 = [one.top1 for one in result.widths] + [result.dynamic.top1]
-    assert min(top1) > 15 * CHANCE, f"top-1 per width, then of the gate: {top1}"
+    assert min(top1) > 35 * CHANCE, f"top-1 per width, then of the gate: {top1}"

@@ -16,7 +16,6 @@ from train import TrainError
 from train.run_folder import FORMAT, RunFolder, State
 
 SETTINGS = {"seed": 3, "epochs": 4, "precision": "32-true"}
-HISTORY = [{"step": 4, "losses": {"width 0": 1.25}, "accuracies": {"width 0": 0.5}}]
 
 
 def tensors() -> dict[str, Tensor]:
@@ -31,7 +30,7 @@ def tensors() -> dict[str, Tensor]:
 
 def saved(folder: Path, step: int = 5) -> RunFolder:
     run = RunFolder(folder, SETTINGS)
-    run.save(State(step, tensors(), HISTORY))
+    run.save(State(step, tensors()))
     return run
 
 
@@ -54,10 +53,10 @@ def test_a_new_folder_has_no_state(tmp_path: Path) -> None:
 def test_what_is_saved_is_loaded_bit_for_bit(tmp_path: Path) -> None:
     torch.manual_seed(0)
     given = tensors()
-    RunFolder(tmp_path / "new" / "run", SETTINGS).save(State(5, given, HISTORY))
+    RunFolder(tmp_path / "new" / "run", SETTINGS).save(State(5, given))
     found = RunFolder(tmp_path / "new" / "run", SETTINGS).load()
     assert found is not None
-    assert (found.step, found.history) == (5, HISTORY)
+    assert found.step == 5
     assert found.tensors.keys() == given.keys()
     for name, tensor in given.items():
         read = found.tensors[name]
@@ -104,12 +103,11 @@ def test_a_safetensors_file_of_something_else_is_one_line_that_names_the_file(tm
         7,
         [],
         {},
-        {"step": 1, "history": []},
-        {"settings": SETTINGS, "history": []},
-        {"settings": list(SETTINGS), "step": 1, "history": []},
-        {"settings": SETTINGS, "step": "five", "history": []},
-        {"settings": SETTINGS, "step": None, "history": []},
-        {"settings": SETTINGS, "step": 1, "history": None},
+        {"step": 1},
+        {"settings": SETTINGS},
+        {"settings": list(SETTINGS), "step": 1},
+        {"settings": SETTINGS, "step": "five"},
+        {"settings": SETTINGS, "step": None},
     ],
 )
 def test_a_record_that_does_not_hold_together_is_one_line_that_names_the_file(tmp_path: Path, record: Any) -> None:
@@ -120,7 +118,7 @@ def test_a_record_that_does_not_hold_together_is_one_line_that_names_the_file(tm
 
 def test_another_format_is_refused_by_name(tmp_path: Path) -> None:
     run = RunFolder(tmp_path, SETTINGS)
-    write_state(run, {"settings": SETTINGS, "step": 1, "history": []}, "dsnet-training/2")
+    write_state(run, {"settings": SETTINGS, "step": 1}, "dsnet-training/2")
     assert "'dsnet-training/2', this version resumes 'dsnet-training/1'" in refusal(run)
 
 

@@ -1,13 +1,17 @@
 """Which images a step gets: every one once per epoch, the same whoever runs it and wherever a run resumes."""
 
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import TensorDataset
 
-from train.data import DecodedImages, ImageSet
-from train.sampling import DRAWS, ORDER, WIDTHS, PartSampler, generator_of, part_loader, seed_of, steps_per_epoch
+from tests.train.networks import MICRO
+from train.data import DecodedImages, ImageSet, load_images
+from train.errors import DataError
+from train.sampling import DRAWS, ORDER, WIDTHS, PartSampler, generator_of, loaded_parts, seed_of, steps_per_epoch
 
 COUNT, BATCH = 50, 12
 PER_EPOCH = 4
@@ -93,8 +97,24 @@ def test_the_loader_gives_uint8_images_and_labels_in_that_order(kind: type[Tenso
     pixels = torch.randint(0, 256, (COUNT, 3, 4, 4), dtype=torch.uint8)
     images = ImageSet(kind(pixels, torch.arange(COUNT)), COUNT, ("all",))
     sampler = PartSampler(COUNT, BATCH, range(2, 6), 0, range(1, 3), 3)
-    loaded = list(part_loader(images, sampler))
+    loaded = list(loaded_parts(images, sampler))
     assert [labels.tolist() for _, labels in loaded] == list(sampler)
     for found, labels in loaded:
         assert found.dtype == torch.uint8
         assert torch.equal(found, pixels[labels])
+
+
+def test_an_error_of_a_process_that_decodes_images_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.data.MEMORY_LIMIT_BYTES", 1)
+    for name in ("a", "b", "c"):
+        for number in range(4):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.new("RGB", (8, 8), number).save(tmp_path / name / f"{number}.png")
+    images = load_images(tmp_path, MICRO)
+    for file in tmp_path.rglob("*.png"):
+        file.unlink()
+    with pytest.raises(
+        DataError, match=r"^2 of 12 images in .* are damaged, more than 10%: .*; replace them"
+    ) as refused:
+        list(loaded_parts(images, PartSampler(12, 4, range(3), 0, range(1), 1)))
+    assert "\n" not in str(refused.value)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.networks import MICRO, normal_images
+from tests.train.networks import MICRO, MICRO_V2, normal_images
 from train import GateSpec, SpecError, StageSpec, SupernetSpec, load_spec
 from train.checkpoint import expected_tensors
 from train.initialise import initial_supernet
@@ -47,7 +47,12 @@ def test_the_largest_network_is_the_widest_where_nothing_else_widens() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"family": "resnet"}, "family 'resnet' is unknown"),
+        ({"family": "resnet"}, "family 'resnet' is unknown (valid: ds_mbv1, mobilenet_v1, mobilenet_v2)"),
+        ({"family": "mobilenet_v1"}, "a gate on the trunk reads the attention, which family mobilenet_v1 lacks"),
+        ({"head": StageSpec((8,), 2, 1, kernel=1)}, "head: depth, stride and kernel must be 1"),
+        ({"head": StageSpec((8, 9), 1, 1, kernel=1)}, "head has 2 channel counts; valid: 1, or 5 (routed)"),
+        ({"stem": StageSpec((4, 6), 1, 1, expansion=2)}, "stem: expansion 2; only stages of family mobilenet_v2"),
+        ({"stem": StageSpec((4, 6), 1, 1, expansion=0)}, "stem: expansion 0 is not within 1…64"),
         ({"activation": "gelu"}, "valid: silu, relu, relu6, hardswish"),
         ({"batch_norm": "none"}, "batch_norm 'none' is unknown (valid: shared affine, switchable)"),
         ({"resolution": 4}, "resolution 4 is not within 8…2048"),
@@ -82,6 +87,43 @@ def test_a_spec_out_of_range_is_refused_by_name(changes: dict[str, Any], message
     assert "\n" not in str(refused.value)
 
 
+def test_a_residual_add_that_one_width_cannot_do_is_refused() -> None:
+    first, *others = MICRO_V2.stages
+    with pytest.raises(SpecError, match=r"stages.0.0: a residual add needs .* not \[4, 6, 8\] and \[2, 4, 8\]"):
+        replace(MICRO_V2, stages=(replace(first, channels=(2, 4, 8)), *others))
+
+
+def test_a_width_that_alone_would_add_where_the_network_does_not_cannot_be_cut_out() -> None:
+    assert MICRO_V2.restricted_to((0, 2)).blocks[3].residual is False
+    with pytest.raises(
+        SpecError, match=r"widths \[1\] .* equal channels before and after stages.2.0, .* name other widths"
+    ):
+        MICRO_V2.restricted_to((1,))
+
+
+def test_inverted_residuals_add_where_stride_and_channels_allow() -> None:
+    assert {block.name: block.residual for block in MICRO_V2.blocks} == {
+        "stages.0.0": False, "stages.1.0": False, "stages.1.1": True, "stages.2.0": False,
+    }  # fmt: skip
+    assert [block.expansion is None for block in MICRO_V2.blocks] == [True, False, False, False]
+    assert MICRO_V2.blocks[1].depthwise.out_channels == (6, 12, 12), "expansion × the channels that come in"
+
+
+@pytest.mark.parametrize(
+    ("name", "widest", "narrowest"),
+    [
+        ("us_mobilenet_v1", 569, 41),
+        ("s_mobilenet_v1", 569, 41),
+        ("us_mobilenet_v2", 301, 59),
+        ("s_mobilenet_v2", 301, 59),
+    ],
+)
+def test_slimmable_networks_cost_what_their_authors_report(name: str, widest: int, narrowest: int) -> None:
+    spec = load_spec(name)
+    assert round(spec.macs(spec.n_widths - 1) / 1e6) == widest
+    assert round(spec.macs(0) / 1e6) == narrowest
+
+
 def test_an_unknown_field_is_named_with_its_place_and_the_valid_ones() -> None:
     fields = json.loads(MICRO.to_json())
     fields["stages"][1]["dpeth"] = fields["stages"][1].pop("depth")
@@ -89,7 +131,7 @@ def test_an_unknown_field_is_named_with_its_place_and_the_valid_ones() -> None:
         SupernetSpec.from_dict(fields)
     assert str(refused.value) == (
         "not a supernet spec: unknown field 'dpeth' in stages[1]; missing field 'depth' in stages[1]; "
-        "valid: channels, depth, stride, kernel, widest"
+        "valid: channels, depth, stride, kernel, expansion, widest"
     )
     with pytest.raises(SpecError, match="unknown field 'colour' in the spec; valid: name, resolution"):
         SupernetSpec.from_json(MICRO.to_json().replace('"name"', '"colour":1,"name"'))
@@ -132,10 +174,10 @@ def test_a_restricted_spec_costs_what_its_widths_cost_in_the_original(name: str,
     assert restricted.name == f"{name}_w{'_'.join(map(str, widths))}"
     assert restricted.gate is None
     assert (restricted.n_widths, restricted.largest) == (len(widths), len(widths) - 1)
-    gate = next(block.gate for block in spec.blocks if block.gate)
+    gates = [block.gate for block in spec.blocks if block.gate]
     for index, width in enumerate(widths):
-        assert restricted.macs(index) == spec.macs(width) - gate.macs(width)
-        assert restricted.params(index) == spec.params(width) - gate.params(width)
+        assert restricted.macs(index) == spec.macs(width) - sum(gate.macs(width) for gate in gates)
+        assert restricted.params(index) == spec.params(width) - sum(gate.params(width) for gate in gates)
     assert SupernetSpec.from_json(restricted.to_json()) == restricted
 
 

@@ -1,11 +1,13 @@
 """One set of weights, every width: prefix + tail is the network, and the checkpoint names are exactly the spec's."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.train.networks import MICRO_V2
 from train import TrainError, load_spec
 from train.checkpoint import expected_tensors
 from train.initialise import initial_supernet
@@ -13,6 +15,7 @@ from train.spec import GateSpec, StageSpec, SupernetSpec, spec_names
 from train.supernet import Supernet
 
 TINY = load_spec("ds_mbv1_tiny")
+MOBILENET_V1 = replace(MICRO_V2, family="mobilenet_v1", stages=(StageSpec((4, 6, 8), 2, 2),), head=None)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,39 @@ def test_state_dict_holds_exactly_the_tensors_that_the_spec_names(name: str) -> 
     with torch.device("meta"):
         shapes = {key: tuple(value.shape) for key, value in Supernet(spec).state_dict().items()}
     assert shapes == expected_tensors(spec)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("spec", [TINY, MICRO_V2, MOBILENET_V1], ids=lambda spec: spec.family)
+def test_a_width_executes_the_multiply_accumulates_that_its_spec_counts(spec: SupernetSpec) -> None:
+    model, gate = initial_supernet(spec, seed=0), sum(block.gate.macs(0) for block in spec.blocks if block.gate)
+    for width in range(spec.n_widths):
+        with FlopCounterMode(display=False) as counter:
+            model(images(1, spec), width)
+        assert counter.get_total_flops() // 2 == spec.macs(width) - gate, f"width {width}"
+
+
+@torch.no_grad()
+def test_an_inverted_residual_adds_its_input_and_ends_without_activation() -> None:
+    model = initial_supernet(MICRO_V2, seed=0)
+    adding, plain = model.stages[1][1], model.stages[1][0]
+    x = torch.randn(2, MICRO_V2.stages[1].channels[0], 4, 4, generator=torch.Generator().manual_seed(0))
+    projected = adding.project(adding.attend(x, 0)[0], 0)
+    assert torch.equal(adding(x, 0), x + projected)
+    assert projected.min() < 0, "a linear projection has negative values"
+    before = torch.randn(2, MICRO_V2.stages[0].channels[0], 8, 8)
+    assert torch.equal(plain(before, 0), plain.project(plain.attend(before, 0)[0], 0))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("spec", [TINY, replace(TINY, gate=None), MICRO_V2], ids=["trunk gate", "no gate", "no prefix"])
+def test_widths_run_together_answer_as_each_alone(spec: SupernetSpec) -> None:
+    model, batch = initial_supernet(spec, seed=0), images(3, spec)
+    together, gate_input = model.forward_widths(batch, range(spec.n_widths))
+    assert (gate_input is None) == (spec.gate is None)
+    for width, logits in enumerate(together):
+        difference = (model(batch, width) - logits).abs().max().item()
+        assert difference == 0, f"width {width} differs by {difference}"
 
 
 def test_well_known_tensor_names_are_stable() -> None:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
+from torch.utils.data import TensorDataset
 
-from tests.train.networks import MICRO, MICRO_STAGE, coloured_images
+from tests.train.networks import MICRO, MICRO_STAGE, MICRO_V2, coloured_images
 from train import DataError, load_spec
+from train.augment import Normalise
 from train.config import SupernetStageConfig
 from train.evaluate import evaluate_supernet
 from train.initialise import initialise
@@ -38,6 +40,26 @@ def test_every_width_learns_to_tell_unseen_images_apart(trained_supernet: Tensor
     result = evaluate_supernet(Supernet.from_tensors(MICRO, trained_supernet), coloured_images(90, seed=1))
     top1 = {one.width: one.top1 for one in result.widths}
     assert min(top1.values()) > 0.9, f"top-1 per width {top1}"
+
+
+def test_inverted_residuals_learn_as_well() -> None:
+    tensors = train_supernet(MICRO_V2, IMAGES, MICRO_STAGE, setting=CPU)
+    result = evaluate_supernet(Supernet.from_tensors(MICRO_V2, tensors), coloured_images(90, seed=1))
+    top1 = {one.width: one.top1 for one in result.widths}
+    assert min(top1.values()) > 0.9, f"top-1 per width {top1}"
+
+
+def test_batch_norm_is_measured_on_all_classes_of_a_set_that_holds_one_after_the_other() -> None:
+    pixels, labels = IMAGES.images.tensors
+    by_class = labels.argsort(stable=True)
+    in_order = replace(IMAGES, images=TensorDataset(pixels[by_class], labels[by_class]))
+    config = replace(SHORT, recalibration_batches=1, batch_size=20)
+    tensors = train_supernet(MICRO, in_order, config, setting=CPU)
+    model = Supernet.from_tensors(MICRO, tensors)
+    stem = torch.nn.functional.conv2d(Normalise(MICRO)(pixels), model.stem.weight[:4], padding=1)
+    spread = stem.mean((2, 3)).std(0).max().item()
+    error = (model.stem_bn.statistics[0].mean - stem.mean((0, 2, 3))).abs().max().item()
+    assert error < 0.5 * spread, f"the mean is off by {error:.3f}, images differ by {spread:.3f}"
 
 
 def test_the_gate_waits_for_its_own_stage(trained_supernet: Tensors) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_killed_run_goes_on_when_the_same_command_is_given_again(
     status, _, err = run(*words, "--out", workplace / "whole.safetensors")
     assert status == 0, err
     with monkeypatch.context() as failing:
-        failing.setattr("train.cli._save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        failing.setattr("train.cli.write_checkpoint", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert run(*words, "--out", workplace / "killed.safetensors")[0] == 130
     status, _, err = run(*words, "--seed", 1, "--out", workplace / "killed.safetensors")
     assert (status, len(err.splitlines())) == (2, 1), err
@@ -98,6 +99,37 @@ def test_a_killed_run_goes_on_when_the_same_command_is_given_again(
     assert (workplace / "killed.safetensors").read_bytes() == (workplace / "whole.safetensors").read_bytes()
     assert not list(workplace.glob("*.run/state.safetensors")), "a finished run leaves no state"
     assert list(workplace.glob("killed.safetensors.run/events*")), "TensorBoard's log stays"
+
+
+def test_a_run_does_not_resume_on_other_images(run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("train", "supernet", "--spec", workplace / "micro.json", "--threads", 1, "--config")
+    words = (*words, workplace / "quick.toml", "--out", workplace / "x.safetensors", "--hold-out", 0)
+    with monkeypatch.context() as failing:
+        failing.setattr("train.cli.write_checkpoint", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run(*words, "--data", workplace / "images")[0] == 130
+    (workplace / "images" / "train" / "red").rename(workplace / "images" / "train" / "crimson")
+    status, _, err = run(*words, "--data", workplace / "images")
+    assert (status, len(err.splitlines())) == (2, 1), err
+    assert "other settings (images differ)" in err
+
+
+def test_processes_that_would_train_one_by_one_are_refused(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    words = ("train", "supernet", "--spec", workplace / "micro.json", "--data", workplace / "images")
+    status, _, err = run(*words, "--out", workplace / "x.safetensors", "--devices", 2)
+    assert (status, len(err.splitlines())) == (2, 1), err
+    assert "4 processes were started, but --devices 2 and --nodes 1 make 2; give the processes per machine" in err
+    monkeypatch.setenv("RANK", "1")
+    assert run(*words, "--out", workplace / "x.safetensors") == (2, "", ""), "the first process speaks for all"
+
+
+def test_curves_without_a_figure_are_refused(run: Run, workplace: Path) -> None:
+    words = ("evaluate", "x.safetensors", "--data", workplace / "images", "--against", "b.json")
+    status, _, err = run(*words)
+    assert (status, len(err.splitlines())) == (2, 1), err
+    assert "name the figure with --plot" in err
 
 
 def test_damaged_images_are_counted_and_named_and_training_goes_on(run: Run, workplace: Path) -> None:
@@ -124,6 +156,33 @@ def test_a_gate_is_trained_for_a_budget(run: Run, workplace: Path) -> None:
         (("--target-macs", 12_000, "--target-ms", 3), "not both"),
     ]:
         status, _, err = run(*words, *wrong)
+        assert (status, len(err.splitlines())) == (2, 1), err
+        assert fragment in err
+
+
+def test_a_network_without_a_gate_gets_a_side_gate(run: Run, workplace: Path) -> None:
+    spec = replace(MICRO, gate=None, resolution=32, name="gateless")
+    (workplace / "gateless.json").write_text(spec.to_json())
+    run("init", "--spec", workplace / "gateless.json", "--out", workplace / "i.safetensors")
+    words = ("train", "gate", "--checkpoint", workplace / "i.safetensors", "--data", workplace / "images")
+    words = (*words, "--threads", 1, "--config", workplace / "quick.toml", "--out", workplace / "g.safetensors")
+    status, _, err = run(*words, "--choices", "0,4")
+    assert status == 0, err
+    before, gated = load_checkpoint(workplace / "i.safetensors"), load_checkpoint(workplace / "g.safetensors")
+    assert gated.spec.choices == (0, 4)
+    assert gated.provenance["parent_sha256"] == before.sha256
+    assert all((gated.tensors[name] == values).all() for name, values in before.tensors.items())
+    status, out, err = run("evaluate", workplace / "g.safetensors", "--data", workplace / "images", "--threads", 1)
+    assert status == 0, err
+    assert "gate: top-1" in out
+    again = (*words[:3], workplace / "g.safetensors", *words[4:], "--choices", "0,4")
+    for wrong, fragment in [
+        ((*words, "--choices", "0,9"), "a gate chooses between two or more of the widths 0…4, not 0, 9; change --choi"),
+        ((*words, "--choices", "3"), "a gate chooses between two or more of the widths 0…4, not 3; change --choices"),
+        ((*words, "--choices", "narrow"), "--choices 'narrow' is not a list of widths"),
+        (again, "has a gate over widths 0, 4; --choices is for networks without one"),
+    ]:
+        status, _, err = run(*wrong)
         assert (status, len(err.splitlines())) == (2, 1), err
         assert fragment in err
 

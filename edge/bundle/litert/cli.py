@@ -23,8 +23,8 @@ def hydrate(
 ) -> None:
     """Write a plain static file for chosen widths of a bundle.
 
-    The file holds the prefix and the chosen tails as signatures, with ordinary weights: it loads fast, and any
-    LiteRT tool reads it.
+    The file holds the gate's program and the chosen widths' as signatures, with ordinary weights: it loads fast, and
+    any LiteRT tool reads it.
     """
     from common import atomic_write, check_writable, sha256_bytes
     from common.console import print_json
@@ -43,11 +43,13 @@ def hydrate(
     heads = [program.name for program in artifact.programs if program.role in ("prefix", "gate")]
     nested = opened.verified_bytes(artifact)
     if monolithic:
-        if len(chosen) != 1 or heads != ["prefix"]:
-            raise BundleError(
-                "--monolithic joins the prefix and one tail: name one width of a bundle with a trunk gate"
-            )
-        data = hydrate_monolithic(nested, ("prefix", served[chosen[0]].name), f"net_{chosen[0]:02d}")
+        if len(chosen) != 1:
+            raise BundleError(f"--monolithic makes one width of {len(chosen)} a program; name it with --widths")
+        body = served[chosen[0]]
+        if body.role == "tail":
+            data = hydrate_monolithic(nested, ("prefix", body.name), f"net_{chosen[0]:02d}")
+        else:
+            data = hydrate_programs(nested, [body.name])
     else:
         data = hydrate_programs(nested, [*heads, *(served[width].name for width in chosen)])
     with atomic_write(out) as temporary:

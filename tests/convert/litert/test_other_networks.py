@@ -1,4 +1,4 @@
-"""Conversion of networks unlike the tiny one: no gate, other activations, kernels or batch norm, fewer widths."""
+"""Conversion of networks unlike the tiny one: other families, gates, activations, kernels or batch norm."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +27,32 @@ def with_kernel(spec: SupernetSpec, stage: int, kernel: int) -> SupernetSpec:
     return replace(spec, stages=tuple(changed))
 
 
+MOBILENET_V1 = SupernetSpec(
+    "small_v1", 32, 10, StageSpec((8, 8, 16, 16), 1, 2),
+    (StageSpec((16, 24, 24, 32), 1, 1), StageSpec((24, 32, 40, 48), 2, 2)),
+    gate=None, activation="relu6", family="mobilenet_v1",
+)  # fmt: skip
+MOBILENET_V2 = SupernetSpec(
+    "small_v2", 32, 10, StageSpec((8, 8, 16, 16), 1, 2),
+    (
+        StageSpec((4, 4, 8, 8), 1, 1),
+        StageSpec((8, 16, 16, 24), 2, 2, expansion=4),
+        StageSpec((16, 24, 24, 40), 2, 1, expansion=4),
+    ),
+    gate=None, activation="relu6", family="mobilenet_v2", head=StageSpec((64,), 1, 1, kernel=1),
+)  # fmt: skip
+
 NETWORKS = {
     "gate-less": replace(TINY, gate=None),
+    "side gate": replace(TINY, gate=None).with_side_gate((0, 3)),
+    "mobilenet_v1": MOBILENET_V1,
+    "mobilenet_v2": MOBILENET_V2,
+    "mobilenet_v2 with a side gate": MOBILENET_V2.with_side_gate((0, 3)),
     "hardswish": replace(TINY, activation="hardswish"),
     "5x5": with_kernel(TINY, 3, 5),
     "switchable": replace(TINY, batch_norm="switchable"),
     "restricted": TINY.restricted_to((1, 3)),
+    "switchable mobilenet_v2": replace(MOBILENET_V2, batch_norm="switchable"),
 }
 
 
@@ -45,12 +65,30 @@ def test_its_ends_convert_in_every_precision_with_parity_of_zero(spec: SupernetS
     role = "tail" if spec.gate else "net"
     for precision in PRECISIONS:
         artifact = bundle.artifact("litert", precision)
-        assert [p.name for p in artifact.programs if p.role != "prefix"] == [f"{role}_{width:02d}" for width in ends]
+        bodies = [program.name for program in artifact.programs if program.role in ("tail", "net")]
+        assert bodies == [f"{role}_{width:02d}" for width in ends]
         assert max(entry.max_abs_difference for entry in artifact.parity) == 0
         logits = _logits(bundle.verified_bytes(artifact), role, ends, sample.images[0])
         assert all(np.ptp(values) > 0 for values in logits), logits
     failed = [check for check in verify(tmp_path) if check.outcome == "fail"]
     assert not failed, failed
+
+
+def test_widths_that_disagree_on_the_sign_of_a_gamma_share_their_weights_all_the_same(tmp_path: Path) -> None:
+    spec = replace(MOBILENET_V2, batch_norm="switchable")
+    agreeing, clashing = trained_like(spec), trained_like(spec)
+    for name in ("stages.1.1.expansion", "stages.2.0.depthwise", "stages.2.1.pointwise"):
+        clashing.tensors[f"{name}_bn.statistics.0.weight"] *= -1
+    sizes = {}
+    for label, checkpoint in {"agreeing": agreeing, "clashing": clashing}.items():
+        sample = CheckImages("noise", images(spec, 4), [])
+        build_bundle(checkpoint, Request((0, 3), PRECISIONS, "onnx2tf", CLASSES), sample, tmp_path / label)
+        artifacts = open_bundle(tmp_path / label).manifest.artifacts
+        assert max(entry.max_abs_difference for artifact in artifacts for entry in artifact.parity) == 0
+        sizes[label] = [artifact.bytes for artifact in artifacts]
+    weights = spec.params(3)
+    more = [clashing - agreeing for agreeing, clashing in zip(*sizes.values(), strict=True)]
+    assert max(more) < 0.25 * weights, f"{more} bytes more for a network of {weights} weights"
 
 
 def test_a_width_that_no_block_divides_is_refused_before_the_network_is_exported(tmp_path: Path) -> None:
