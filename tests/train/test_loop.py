@@ -108,7 +108,7 @@ def test_two_processes_train_like_one_with_the_same_global_batch(tmp_path: Path)
 
 
 def test_a_batch_in_parts_learns_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.loop.REPORT_SECONDS", float("inf"))  # at the ends of epochs only, however slow the machine
+    monkeypatch.setattr("train.loop.REPORT_SECONDS", float("inf"))  # only where an epoch ends
     config = replace(MICRO_STAGE, accumulate=3)
     seen: list[Progress] = []
     train_supernet(MICRO, IMAGES, config, setting=Setting(fabric(), report=seen.append))
