@@ -61,6 +61,12 @@ def _file_problems(manifest: Manifest) -> Iterator[str]:
     yield from filter(None, map(path_problem, names))
     for label in _repeated(_label(artifact) for artifact in manifest.artifacts):
         yield f"{label} appears twice"
+    owners = {_label(artifact) for artifact in manifest.artifacts}
+    for label in (f"artifact {item.runtime} {item.precision}" for item in manifest.weights):
+        if label not in owners:
+            yield f"weights for {label}, which it does not hold"
+    for what in _repeated(f"{item.role} of {item.runtime} {item.precision}" for item in manifest.weights):
+        yield f"{what} appears twice"
 
 
 def _artifact_problems(manifest: Manifest, artifact: Artifact) -> Iterator[str]:

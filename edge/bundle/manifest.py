@@ -15,6 +15,7 @@ MAX_CHANNELS, MAX_LAYERS = 16384, 1024
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Runtime = Literal["litert", "executorch", "coreml"]
+Precision = Annotated[str, Field(pattern=r"^[a-z0-9]{2,8}$")]
 Role = Literal["prefix", "tail", "gate", "net"]
 
 
@@ -82,7 +83,7 @@ class Artifact(Record):
     """One file that holds every program for one runtime and precision."""
 
     runtime: Runtime
-    precision: Annotated[str, Field(pattern=r"^[a-z0-9]{2,8}$")]
+    precision: Precision
     file: str
     bytes: Annotated[int, Field(ge=1)]
     sha256: Sha256
@@ -96,9 +97,11 @@ class Artifact(Record):
 
 
 class WeightsFile(Record):
-    """A nested weight store or a recipe that belongs to a runtime (LiteRT artifacts carry their weights themselves)."""
+    """A nested weight store, its recipe or its templates (LiteRT artifacts carry their weights themselves)."""
 
     runtime: Runtime
+    precision: Precision
+    """Runtime and precision: of the artifact that it belongs to."""
     role: Literal["store", "recipe", "template"]
     file: str
     bytes: Annotated[int, Field(ge=1)]

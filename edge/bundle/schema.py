@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from common import atomic_write
 from edge.bundle.manifest import FORMAT as MANIFEST_FORMAT
 from edge.bundle.manifest import Manifest
+from edge.bundle.nested.recipe import FORMAT as RECIPE_FORMAT
+from edge.bundle.nested.recipe import Recipe
 from edge.profiling.latency_table import FORMAT as LATENCY_FORMAT
 from edge.profiling.latency_table import LatencyTable
 from edge.runtime.predictions import FORMAT as PREDICTIONS_FORMAT
@@ -18,6 +20,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent
 RECORDS: dict[str, tuple[type[BaseModel], str]] = {
     "manifest": (Manifest, MANIFEST_FORMAT),
+    "recipe": (Recipe, RECIPE_FORMAT),
     "latency": (LatencyTable, LATENCY_FORMAT),
     "predictions": (Metadata, PREDICTIONS_FORMAT),
 }

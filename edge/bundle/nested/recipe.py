@@ -1,0 +1,136 @@
+"""`dsnet-recipe/1`: how to cut every constant of every width from a store, and how to rebuild a runtime's plain files.
+
+docs/bundle.md specifies it for readers in any language; `NestedWeights` is the one in Python.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from edge.bundle.archive import path_problem
+from edge.bundle.manifest import Record, Sha256
+
+FORMAT = "dsnet-recipe/1"
+ALIGNMENT = 64
+"""Of every tensor in the store, in bytes: a cache line, and more than any kernel asks for."""
+MAX_ENTRIES = 1 << 16
+MAX_FILE_BYTES = 1 << 30
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4"), "int8": np.dtype("i1")}
+
+Size = Annotated[int, Field(ge=1, lt=MAX_FILE_BYTES)]
+Offset = Annotated[int, Field(ge=0, lt=MAX_FILE_BYTES)]
+Shape = Annotated[list[Size], Field(min_length=3, max_length=3)]
+"""[a, b, c], row-major: rows, kernel positions, columns. A vector is [1, 1, n]."""
+
+
+class StoredTensor(Record):
+    """A dense array in the store, at the widest range that any program uses."""
+
+    name: Annotated[str, Field(max_length=256)]
+    """The checkpoint's tensor, or what was derived from it; for people."""
+    dtype: Literal["float32", "int32", "int8"]
+    shape: Shape
+    offset: Offset
+
+    @property
+    def bytes(self) -> int:
+        """Return how many bytes the tensor occupies."""
+        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+
+
+class Slice(Record):
+    """One constant of a program: tensor[:a, :b, :c], copied densely, times a scale where there is one."""
+
+    key: str = Field(pattern=r"^[A-Za-z0-9_]{1,96}$")
+    """What the runtime calls it: the SHA-256 of its bytes, after `scale_` for ExecuTorch's per-channel scales."""
+    tensor: Annotated[int, Field(ge=0)]
+    shape: Shape
+    scale: Annotated[int, Field(ge=0)] | None = None
+    """A float32 vector [1, 1, n], of which element i multiplies (in float32) what lies at index i of `axis`."""
+    axis: Literal[0, 2] | None = None
+
+
+class PlainFile(Record):
+    """A runtime's plain file: literal bytes from the template with slices in between."""
+
+    path: str
+    bytes: Size
+    sha256: Sha256
+    offset: Offset
+    """Where its literal bytes start in the template file, as one stream of raw DEFLATE (RFC 1951)."""
+    compressed_bytes: Size
+    literal_bytes: Size
+    pieces: list[Annotated[list[Offset], Field(min_length=2, max_length=2)]] = Field(max_length=MAX_ENTRIES)
+    """[literal bytes to copy, index of the slice that follows], in order; the remaining literal bytes come last."""
+
+
+class Recipe(Record):
+    """The content of a recipe file."""
+
+    format: str
+    store_bytes: Size
+    template_bytes: Size
+    tensors: list[StoredTensor] = Field(max_length=MAX_ENTRIES)
+    slices: list[Slice] = Field(max_length=MAX_ENTRIES)
+    files: list[PlainFile] = Field(max_length=MAX_ENTRIES)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> "Recipe":
+        problem = next(self._problems(), None)
+        if problem:
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        for number, tensor in enumerate(self.tensors):
+            if tensor.offset % ALIGNMENT or tensor.offset + tensor.bytes > self.store_bytes:
+                yield f"tensor {number} is not aligned to {ALIGNMENT} bytes inside a store of {self.store_bytes}"
+        for number, piece in enumerate(self.slices):
+            yield from (f"slice {number}: {clause}" for clause in self._slice_problems(piece))
+        if len({piece.key for piece in self.slices}) != len(self.slices):
+            yield "two slices have one key"
+        for file in self.files:
+            yield from (f"file {file.path[:80]!r}: {clause}" for clause in self._file_problems(file))
+        if len({file.path for file in self.files}) != len(self.files):
+            yield "two files have one path"
+
+    def _slice_problems(self, piece: Slice) -> Iterator[str]:
+        if piece.tensor >= len(self.tensors):
+            yield f"no tensor {piece.tensor}"
+            return
+        tensor = self.tensors[piece.tensor]
+        if any(taken > there for taken, there in zip(piece.shape, tensor.shape, strict=True)):
+            yield f"takes {piece.shape} of {tensor.shape}"
+        if (piece.scale is None) != (piece.axis is None):
+            yield "scale and axis go together"
+        if piece.scale is not None and piece.axis is not None:
+            if piece.scale >= len(self.tensors):
+                yield f"no tensor {piece.scale}"
+                return
+            scale = self.tensors[piece.scale]
+            if (scale.dtype, tensor.dtype) != ("float32", "float32"):
+                yield f"a {scale.dtype} scale for a {tensor.dtype} tensor; both must be float32"
+            if scale.shape[:2] != [1, 1] or scale.shape[2] < piece.shape[piece.axis]:
+                yield f"a scale of shape {scale.shape} for {piece.shape[piece.axis]} elements"
+
+    def _file_problems(self, file: PlainFile) -> Iterator[str]:
+        if (problem := path_problem(file.path)) is not None:
+            yield problem
+        if file.offset + file.compressed_bytes > self.template_bytes:
+            yield f"lies outside a template of {self.template_bytes} bytes"
+        unknown = [index for _, index in file.pieces if index >= len(self.slices)]
+        if unknown:
+            yield f"no slice {unknown[0]}"
+            return
+        if sum(literal for literal, _ in file.pieces) > file.literal_bytes:
+            yield f"its pieces need more than {file.literal_bytes} literal bytes"
+        if file.literal_bytes + sum(self.slice_bytes(index) for _, index in file.pieces) != file.bytes:
+            yield f"its literals and slices do not add up to {file.bytes} bytes"
+
+    def slice_bytes(self, index: int) -> int:
+        """Return how many bytes a slice has."""
+        piece = self.slices[index]
+        return math.prod(piece.shape) * DTYPES[self.tensors[piece.tensor].dtype].itemsize
