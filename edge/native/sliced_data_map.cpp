@@ -1,0 +1,72 @@
+#include "sliced_data_map.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+namespace dsnet {
+
+using executorch::runtime::Error;
+using executorch::runtime::FreeableBuffer;
+using executorch::runtime::Result;
+using executorch::runtime::TensorLayout;
+
+namespace {
+
+/// Of copies, in bytes: what the store's tensors have.
+constexpr std::size_t kAlignment = 64;
+
+void free_copy(void*, void* data, std::size_t) { std::free(data); }
+
+}  // namespace
+
+SlicedDataMap::SlicedDataMap(std::unique_ptr<const NestedStore> store) : store_(std::move(store)) {
+  for (const Slice& slice : store_->recipe().slices) slices_.emplace(slice.key, &slice);
+}
+
+Result<const TensorLayout> SlicedDataMap::get_tensor_layout(std::string_view) const {
+  // The shape that a backend gives a constant is in its own blob; no delegate asks for it here.
+  return Error::NotImplemented;
+}
+
+Result<FreeableBuffer> SlicedDataMap::get_data(std::string_view key) const {
+  const Slice* slice = find(key);
+  if (slice == nullptr) return Error::NotFound;
+  const std::size_t bytes = store_->bytes(*slice);
+  if (const std::byte* data = store_->in_place(*slice)) {
+    ++served_.zero_copy;
+    return FreeableBuffer(data, bytes, nullptr);
+  }
+  void* copy = nullptr;
+  if (::posix_memalign(&copy, kAlignment, bytes) != 0) return Error::MemoryAllocationFailed;
+  store_->copy(*slice, static_cast<std::byte*>(copy));
+  served_.copied_bytes += bytes;
+  return FreeableBuffer(copy, bytes, free_copy);
+}
+
+Error SlicedDataMap::load_data_into(std::string_view key, void* buffer, std::size_t size) const {
+  const auto data = get_data(key);
+  if (!data.ok()) return data.error();
+  if (size > data->size()) return Error::InvalidArgument;
+  std::memcpy(buffer, data->data(), size);
+  return Error::Ok;
+}
+
+Result<std::uint32_t> SlicedDataMap::get_num_keys() const {
+  return static_cast<std::uint32_t>(store_->recipe().slices.size());
+}
+
+Result<const char*> SlicedDataMap::get_key(std::uint32_t index) const {
+  const auto& slices = store_->recipe().slices;
+  if (index >= slices.size()) return Error::InvalidArgument;
+  return slices[index].key.c_str();
+}
+
+SlicedDataMap::Served SlicedDataMap::take_served() const { return std::exchange(served_, {}); }
+
+const Slice* SlicedDataMap::find(std::string_view key) const {
+  const auto found = slices_.find(key);
+  return found == slices_.end() ? nullptr : found->second;
+}
+
+}  // namespace dsnet
