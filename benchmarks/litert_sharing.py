@@ -24,7 +24,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 from common import atomic_write
 from common.console import progress, stdout, table
-from convert.build_bundle import Request, build_bundle
+from convert.artifacts import Request
+from convert.build_bundle import build_bundle
 from convert.images import CheckImages, noise_images
 from convert.litert.activations import observe, quantize_activations
 from convert.litert.artifacts import artifact_file
@@ -73,7 +74,7 @@ class Converted:
 def convert(checkpoint: Checkpoint, widths: Sequence[int], precision: Precision, images: CheckImages) -> Converted:
     """Run the product's own conversion into a temporary bundle."""
     with tempfile.TemporaryDirectory() as folder:
-        request = Request(tuple(widths), (precision,), "onnx2tf", tuple(map(str, range(checkpoint.spec.classes))))
+        request = Request(tuple(widths), "litert", (precision,), tuple(map(str, range(checkpoint.spec.classes))))
         start = time.perf_counter()
         build_bundle(checkpoint, request, images, Path(folder))
         seconds = time.perf_counter() - start

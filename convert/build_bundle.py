@@ -1,34 +1,21 @@
 """Checkpoint → bundle: convert for every runtime asked for, then write all of it or nothing."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from common import atomic_write
+from convert.artifacts import NewArtifact, Request
 from convert.errors import ConvertError
 from convert.images import CheckImages
-from convert.litert.artifacts import NewArtifact, litert_artifacts
-from convert.litert.frontend import check_frontend
-from convert.litert.quantize import PRECISIONS, Precision
+from convert.runtimes import load_runtime
 from edge.bundle.checks import manifest_problems
 from edge.bundle.manifest import FORMAT, Gate, Manifest, Model, Width
 from edge.bundle.reader import MANIFEST_NAME, read_manifest
 from edge.bundle.writer import write_manifest
 from train.checkpoint import Checkpoint
 from train.spec import SupernetSpec
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to convert a checkpoint into."""
-
-    widths: tuple[int, ...]
-    precisions: tuple[Precision, ...]
-    frontend: str
-    classes: tuple[str, ...]
-    replace: bool = False
-    """Whether a bundle of another network may be replaced."""
 
 
 def build_bundle(
@@ -38,31 +25,31 @@ def build_bundle(
     out: Path,
     step: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
-    """Convert a checkpoint for LiteRT into the bundle at `out`: a new one, or these artifacts added or replaced.
+    """Convert a checkpoint for one runtime into the bundle at `out`: a new one, or these artifacts added or replaced.
 
     `step` is told what happens now. Raises ConvertError when the supernet cannot be converted as asked or a check
     fails; the bundle is then as it was before.
     """
     _check_request(checkpoint.spec, request, images)
-    precisions = tuple(dict.fromkeys(request.precisions))
+    request = replace(request, precisions=tuple(dict.fromkeys(request.precisions)))
     manifest = _starting_manifest(checkpoint, request, out)
-    new = litert_artifacts(checkpoint, request.widths, precisions, request.frontend, images, step)
+    new = load_runtime(request.runtime).convert(checkpoint, request, images, step)
     _write(out, manifest, new)
     return read_manifest(out)
 
 
 def _check_request(spec: SupernetSpec, request: Request, images: CheckImages) -> None:
-    unknown = [precision for precision in request.precisions if precision not in PRECISIONS]
+    valid = load_runtime(request.runtime).PRECISIONS
+    unknown = [precision for precision in request.precisions if precision not in valid]
     if unknown or not request.precisions:
         named = ", ".join(unknown) or "(none)"
-        raise ConvertError(f"unknown precision {named}; valid for --precision: {', '.join(PRECISIONS)}")
+        raise ConvertError(f"unknown precision {named}; valid for --runtime {request.runtime}: {', '.join(valid)}")
     if len(request.classes) != spec.classes:
         found = len(request.classes)
         raise ConvertError(f"{found} class names for a network of {spec.classes} classes; change --classes")
     if len(set(request.classes)) != len(request.classes):
         repeated = next(name for name in request.classes if request.classes.count(name) > 1)
         raise ConvertError(f"class {repeated!r} is named twice; labels are matched by name, so change --classes")
-    check_frontend(request.frontend)
     if not images.images:
         raise ConvertError("conversion needs at least one image; name a folder of images with --data")
 
@@ -118,19 +105,31 @@ def _channels(spec: SupernetSpec, width: int) -> list[int]:
 def _write(out: Path, manifest: Manifest, new: Sequence[NewArtifact]) -> None:
     """Write artifacts and manifest so that a kill between two files leaves a bundle whose every hash is right."""
     replaced = {(item.record.runtime, item.record.precision) for item in new}
-    kept = [artifact for artifact in manifest.artifacts if (artifact.runtime, artifact.precision) not in replaced]
-    final = manifest.model_copy(update={"artifacts": [*kept, *(item.record for item in new)]})
+    kept = manifest.model_copy(
+        update={
+            "artifacts": [item for item in manifest.artifacts if (item.runtime, item.precision) not in replaced],
+            "weights": [item for item in manifest.weights if (item.runtime, item.precision) not in replaced],
+        }
+    )
+    final = kept.model_copy(
+        update={
+            "artifacts": [*kept.artifacts, *(item.record for item in new)],
+            "weights": [*kept.weights, *(weights.record for item in new for weights in item.weights)],
+        }
+    )
     if problems := manifest_problems(final):
         raise ConvertError(f"the conversion does not make a bundle: {'; '.join(problems)}")
     out.mkdir(parents=True, exist_ok=True)
     if (out / MANIFEST_NAME).exists():
-        write_manifest(out, manifest.model_copy(update={"artifacts": kept}))
-    for item in new:
-        with atomic_write(out / item.record.file) as temporary:
-            temporary.write_bytes(item.data)
+        write_manifest(out, kept)
+    for path, data in (file for item in new for file in item.files.items()):
+        with atomic_write(out / path) as temporary:
+            temporary.write_bytes(data)
     write_manifest(out, final)
-    for stray in set((out / "litert").glob("*.tflite")) - {out / artifact.file for artifact in final.artifacts}:
-        stray.unlink()
+    named = {out / path for path in (*(a.file for a in final.artifacts), *(w.file for w in final.weights))}
+    for folder in {(out / item.record.file).parent for item in new}:
+        for stray in set(filter(Path.is_file, folder.iterdir())) - named:
+            stray.unlink()
 
 
 def _plain(value: Any) -> Any:

@@ -25,18 +25,19 @@ def convert(
             show_default=False,
         ),
     ] = None,
-    runtime: Annotated[str, typer.Option("--runtime", help="Target runtime: litert.")] = "litert",
+    runtime: Annotated[str, typer.Option("--runtime", help="Target runtime: litert or executorch.")] = "litert",
     precision: Annotated[
         list[str] | None,
         typer.Option(
             "--precision",
-            help="int8 (static) or wi8 (int8 weights, float arithmetic); repeatable.  [default: int8]",
+            help="litert: int8 (static), wi8 (int8 weights, float arithmetic); executorch: int8, fp32; repeatable.  "
+            "[default: int8]",
             show_default=False,
         ),
     ] = None,
     widths: Annotated[str, typer.Option("--widths", help="Widths to ship: all, or indices such as 0,4,9,13.")] = "all",
     frontend: Annotated[
-        str, typer.Option("--frontend", help="Exporter of the float graph: onnx2tf or litert-torch.")
+        str, typer.Option("--frontend", help="Exporter of LiteRT's float graph: onnx2tf or litert-torch.")
     ] = "onnx2tf",
     images: Annotated[
         int, typer.Option("--images", min=1, max=100_000, help="How many images of --data to use, spread evenly.")
@@ -57,29 +58,32 @@ def convert(
     """
     from common import check_writable, parse_widths
     from common.console import print_json, progress, stdout
-    from convert.build_bundle import Request, build_bundle
+    from convert.artifacts import Request
+    from convert.build_bundle import build_bundle
     from convert.errors import ConvertError
     from convert.images import load_check_images, noise_images
-    from convert.litert.artifacts import count_steps
+    from convert.runtimes import check_runtime, load_runtime
+    from convert.slice_plan import plan_programs
     from edge.bundle.reader import MANIFEST_NAME
     from train.checkpoint import load_checkpoint
 
-    if runtime != "litert":
-        raise ConvertError(f"unknown runtime {runtime!r}; valid for --runtime: litert")
+    check_runtime(runtime)
     if (data is None) == (not noise):
         raise ConvertError("name the images to calibrate on: either --data FOLDER or --noise")
     supernet = load_checkpoint(checkpoint)
     check_writable(out / MANIFEST_NAME)
     names = class_names(supernet, classes, data)
     chosen = parse_widths(widths) or tuple(range(supernet.spec.n_widths))
-    request = Request(chosen, tuple(precision or ["int8"]), frontend, names, replace)  # type: ignore[arg-type]
+    request = Request(chosen, runtime, tuple(precision or ["int8"]), names, frontend, replace)
+    programs = len(plan_programs(supernet.spec, chosen))
     sample = (
         load_check_images(data, supernet.spec, names, images)
         if data
         else noise_images(supernet.spec, min(images, 16), seed=0)
     )
     with progress() as bar:
-        task = bar.add_task("convert", total=count_steps(request.precisions))
+        steps = load_runtime(runtime).count_steps(programs, request.precisions)
+        task = bar.add_task("convert", total=steps)
         manifest = build_bundle(
             supernet, request, sample, out, lambda text: bar.update(task, advance=1, description=text)
         )

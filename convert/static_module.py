@@ -30,7 +30,8 @@ class StaticProgram(nn.Module):
 
     def __init__(self, spec: SupernetSpec, program: ProgramPlan, tensors: Tensors) -> None:
         super().__init__()
-        self.role = program.role
+        self.name, self.role = program.name, program.role
+        self.epsilon = spec.bn_epsilon
         self.activation = ACTIVATIONS[spec.activation]
         self.spec = spec
         gate_block = spec.gate_block if spec.gate else 0
@@ -42,11 +43,15 @@ class StaticProgram(nn.Module):
         }[program.role]
         # Module names must not hold dots; layer names do.
         self.layers = nn.ModuleDict()
+        slices: dict[nn.Module, LayerSlice] = {}
         for piece in program.layers:
             made: nn.Module = _convolution(piece, tensors, spec.bn_epsilon)
+            slices[made] = piece
             if piece.after:
                 made = nn.Sequential(self.layers[_key(piece.after)], made)
             self.layers[_key(piece.after or piece.name)] = made
+        self.pieces = {name: slices[made] for name, made in self.named_modules() if made in slices}
+        """Every convolution's slice, by the module's name."""
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Run the program; x is [1, 3, s, s], or for a tail the prefix's features [1, c, h, w]."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from convert.errors import ExportError
 from convert.litert.float_graph import Graph
-from convert.litert.quiet import quiet
+from convert.quiet import quiet
 from edge.bundle.litert.flatbuffer import Constants, write
 
 Ranges = dict[str, dict[str, NDArray[Any]]]

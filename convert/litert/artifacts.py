@@ -1,17 +1,17 @@
 """Supernet → LiteRT artifacts: export, nest, check."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from common import sha256_bytes
+from convert.artifacts import NewArtifact, Request, Step
 from convert.gamma_signs import separate_signs
 from convert.images import CheckImages
 from convert.litert.check import NestedFile, check_parity, measure_accuracy
 from convert.litert.export import check_float, export_float, plain_programs
-from convert.litert.frontend import load_frontend
+from convert.litert.frontend import check_frontend, load_frontend
 from convert.litert.nest import nest, nested_layouts
-from convert.litert.quantize import PRECISIONS, Precision
+from convert.litert.quantize import PRECISIONS
 from convert.quantized_weights import quantize_weights
 from convert.slice_plan import plan_programs
 from edge.bundle.litert.describe import describe_programs
@@ -22,39 +22,23 @@ from train.checkpoint import Checkpoint
 PARITY_IMAGES = 4
 """Parity is exact or broken, on any image; a few guard against a range that only some images reach."""
 
-Step = Callable[[str], None]
 
-
-@dataclass(frozen=True)
-class NewArtifact:
-    """An artifact that passed its checks, not yet on disk."""
-
-    record: Artifact
-    data: bytes = field(repr=False)
-
-
-def litert_artifacts(
-    checkpoint: Checkpoint,
-    widths: Sequence[int],
-    precisions: Sequence[Precision],
-    frontend: str,
-    images: CheckImages,
-    step: Step,
-) -> list[NewArtifact]:
+def convert(checkpoint: Checkpoint, request: Request, images: CheckImages, step: Step) -> list[NewArtifact]:
     """Return one artifact per precision; `step` is told what happens now, `count_steps` times.
 
     Raises ConvertError when the supernet cannot be converted as asked or a check fails.
     """
+    check_frontend(request.frontend)
     spec = checkpoint.spec
-    plans, tensors = separate_signs(checkpoint.tensors, plan_programs(spec, widths))
+    plans, tensors = separate_signs(checkpoint.tensors, plan_programs(spec, request.widths))
     nested_layouts(plans)  # a width that cannot be nested is refused before any work
     weights = quantize_weights(tensors, plans)
-    step(f"exporting with {frontend}")
-    graphs = export_float(spec, tensors, plans, load_frontend(frontend))
+    step(f"exporting with {request.frontend}")
+    graphs = export_float(spec, tensors, plans, load_frontend(request.frontend))
     step("comparing every width with torch")
     float_difference = check_float(spec, tensors, graphs, images.images[0])
     artifacts = []
-    for precision in precisions:
+    for precision in request.precisions:
         step(f"{precision}: quantizing {len(plans)} programs")
         plain = plain_programs(spec, tensors, graphs, weights, precision, images.images)
         step(f"{precision}: nesting {len(plans)} programs")
@@ -75,7 +59,7 @@ def litert_artifacts(
             accuracy=accuracy,
             provenance={
                 "images": {"name": images.source, "count": len(images.images), "labelled": bool(images.labels)},
-                "frontend": f"{frontend} {version(frontend)}",
+                "frontend": f"{request.frontend} {version(request.frontend)}",
                 "float_max_relative_difference": float_difference,
             },
         )
@@ -83,11 +67,11 @@ def litert_artifacts(
     return artifacts
 
 
-def count_steps(precisions: Sequence[Precision]) -> int:
-    """Return how many times `litert_artifacts` calls `step`."""
+def count_steps(programs: int, precisions: Sequence[str]) -> int:  # noqa: ARG001
+    """Return how many times `convert` calls `step`."""
     return 2 + 4 * len(precisions)
 
 
-def artifact_file(precision: Precision) -> str:
+def artifact_file(precision: str) -> str:
     """Return where a LiteRT artifact lies in a bundle; the default precision has the plain name."""
     return "litert/model.tflite" if precision == PRECISIONS[0] else f"litert/model_{precision}.tflite"

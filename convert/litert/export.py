@@ -16,7 +16,7 @@ from convert.litert.activations import observe, share_ranges, tensor_name
 from convert.litert.float_graph import Graph, bind, with_width
 from convert.litert.frontend import Frontend
 from convert.litert.interpreter import run_program
-from convert.litert.quantize import Precision, quantize_int8, quantize_weights_only
+from convert.litert.quantize import quantize_int8, quantize_weights_only
 from convert.quantized_weights import QuantizedWeights
 from convert.slice_plan import ProgramPlan
 from convert.static_module import StaticProgram, input_shape, static_module
@@ -94,7 +94,7 @@ def plain_programs(
     tensors: Tensors,
     graphs: Sequence[Graph],
     weights: QuantizedWeights,
-    precision: Precision,
+    precision: str,
     images: Sequence[Image],
 ) -> list[Graph]:
     """Return every program as a plain static graph of the shared integers.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from convert.litert.quiet import quiet
+from convert.quiet import quiet
 from convert.static_module import StaticProgram
 
 with quiet():

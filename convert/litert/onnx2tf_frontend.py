@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from convert.litert.quiet import quiet
+from convert.quiet import quiet
 from convert.static_module import StaticProgram
 
 RECURSION_LIMIT = sys.getrecursionlimit()

@@ -2,14 +2,12 @@
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from mmap import ACCESS_READ, mmap
-from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
@@ -17,7 +15,8 @@ import numpy as np
 
 from edge.bundle.manifest import Artifact, Program, TensorInfo
 from edge.errors import BundleError, RuntimeUnavailableError
-from edge.runtime.session import Array
+from edge.runtime.native_stderr import native_stderr_silenced
+from edge.runtime.session import Array, check_inputs, named_program
 
 DISTRIBUTIONS = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 """Distribution → package, the preferred one first."""
@@ -49,7 +48,7 @@ class LiteRtSession:
             raise RuntimeUnavailableError("no LiteRT runtime is installed; pip install ai-edge-litert")
         interpreter_class = import_module(f"{DISTRIBUTIONS[distribution]}.interpreter").Interpreter
         self._runtime_version = f"{distribution} {version(distribution)}"
-        self._programs = {name: _program(artifact, name) for name in programs}
+        self._programs = {name: named_program(artifact, name) for name in programs}
         self._calls: dict[str, Call] = {}
         checked: set[int | None] = set()
         with NamedTemporaryFile(suffix=".tflite") as copy:
@@ -85,16 +84,8 @@ class LiteRtSession:
         """
         if program not in self._programs:
             raise BundleError(f"program {program} is not resident; this session opened {', '.join(self._programs)}")
-        _check_inputs(self._programs[program], inputs)
+        check_inputs(self._programs[program], inputs)
         return self._calls[program](inputs)
-
-
-def _program(artifact: Artifact, name: str) -> Program:
-    for program in artifact.programs:
-        if program.name == name:
-            return program
-    valid = ", ".join(program.name for program in artifact.programs)
-    raise BundleError(f"no program {name} in {artifact.file}; choose from {valid}")
 
 
 def _select(copy: IO[bytes], program: Program, content: bytes) -> None:
@@ -117,7 +108,7 @@ def _check_sound(copy: IO[bytes], what: str) -> None:
 
 
 def _open(interpreter_class: Any, path: str, program: Program, threads: int) -> Call:
-    with _native_stderr_silenced():
+    with native_stderr_silenced():
         interpreter = interpreter_class(model_path=path, num_threads=threads)
         # tflite-runtime 2.14 applies XNNPACK only when tensors are allocated before a signature runner is asked for.
         interpreter.allocate_tensors()
@@ -131,19 +122,6 @@ def _open(interpreter_class: Any, path: str, program: Program, threads: int) -> 
     if len(signatures) == 1:
         return _direct_call(interpreter, _indices(inputs), _indices(outputs))
     return partial(_runner_call, runner)
-
-
-@contextmanager
-def _native_stderr_silenced() -> Iterator[None]:
-    """Keep the runtime's own lines ("INFO: Created … XNNPACK delegate") off descriptor 2; errors are exceptions."""
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _direct_call(interpreter: Any, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Call:
@@ -174,18 +152,3 @@ def _check_details(program: Program, kind: str, expected: list[TensorInfo], foun
     file = {name: (tuple(map(int, d["shape"])), np.dtype(d["dtype"]).name) for name, d in found.items()}
     if manifest != file:
         raise BundleError(f"the {kind}s of {program.name} are {file} in the file and {manifest} in the manifest")
-
-
-def _check_inputs(program: Program, inputs: Mapping[str, Array]) -> None:
-    if len(inputs) != len(program.inputs):
-        expected = ", ".join(tensor.name for tensor in program.inputs)
-        raise BundleError(f"{program.name} takes {expected}; given: {', '.join(inputs) or 'nothing'}")
-    for tensor in program.inputs:
-        value = inputs.get(tensor.name)
-        if value is None:
-            raise BundleError(f"{program.name} takes {tensor.name}; given: {', '.join(inputs)}")
-        if value.shape != tuple(tensor.shape) or value.dtype != tensor.dtype:
-            raise BundleError(
-                f"{tensor.name} of {program.name} must be {tensor.dtype} {tensor.shape}, "
-                f"not {value.dtype.name} {list(value.shape)}"
-            )

@@ -5,6 +5,7 @@ docs/bundle.md specifies it for readers in any language; `NestedWeights` is the 
 
 import math
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -18,7 +19,13 @@ ALIGNMENT = 64
 """Of every tensor in the store, in bytes: a cache line, and more than any kernel asks for."""
 MAX_ENTRIES = 1 << 16
 MAX_FILE_BYTES = 1 << 30
-DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4"), "int8": np.dtype("i1")}
+Dtype = Literal["float32", "float16", "int32", "int8"]
+DTYPES: dict[Dtype, np.dtype[Any]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "int32": np.dtype("<i4"),
+    "int8": np.dtype("i1"),
+}
 
 Size = Annotated[int, Field(ge=1, lt=MAX_FILE_BYTES)]
 Offset = Annotated[int, Field(ge=0, lt=MAX_FILE_BYTES)]
@@ -31,7 +38,7 @@ class StoredTensor(Record):
 
     name: Annotated[str, Field(max_length=256)]
     """The checkpoint's tensor, or what was derived from it; for people."""
-    dtype: Literal["float32", "int32", "int8"]
+    dtype: Dtype
     shape: Shape
     offset: Offset
 
@@ -42,7 +49,7 @@ class StoredTensor(Record):
 
 
 class Slice(Record):
-    """One constant of a program: tensor[:a, :b, :c], copied densely, times a scale where there is one."""
+    """One constant of a program: tensor[:a, :b, :c], copied densely, times a scale, rounded, where it says so."""
 
     key: str = Field(pattern=r"^[A-Za-z0-9_]{1,96}$")
     """What the runtime calls it: the SHA-256 of its bytes, after `scale_` for ExecuTorch's per-channel scales."""
@@ -51,6 +58,8 @@ class Slice(Record):
     scale: Annotated[int, Field(ge=0)] | None = None
     """A float32 vector [1, 1, n], of which element i multiplies (in float32) what lies at index i of `axis`."""
     axis: Literal[0, 2] | None = None
+    cast: Literal["float16"] | None = None
+    """What the float32 result is rounded to, to nearest, ties to even."""
 
 
 class PlainFile(Record):
@@ -94,8 +103,11 @@ class Recipe(Record):
             yield "two slices have one key"
         for file in self.files:
             yield from (f"file {file.path[:80]!r}: {clause}" for clause in self._file_problems(file))
-        if len({file.path for file in self.files}) != len(self.files):
+        paths = {file.path for file in self.files}
+        if len(paths) != len(self.files):
             yield "two files have one path"
+        if paths & {str(parent) for path in paths for parent in PurePosixPath(path).parents}:
+            yield "a file's path is another's folder"
 
     def _slice_problems(self, piece: Slice) -> Iterator[str]:
         if piece.tensor >= len(self.tensors):
@@ -111,10 +123,12 @@ class Recipe(Record):
                 yield f"no tensor {piece.scale}"
                 return
             scale = self.tensors[piece.scale]
-            if (scale.dtype, tensor.dtype) != ("float32", "float32"):
-                yield f"a {scale.dtype} scale for a {tensor.dtype} tensor; both must be float32"
+            if scale.dtype != "float32" or tensor.dtype not in ("float32", "float16"):
+                yield f"a {scale.dtype} scale for a {tensor.dtype} tensor; it must be float32, for one of floats"
             if scale.shape[:2] != [1, 1] or scale.shape[2] < piece.shape[piece.axis]:
                 yield f"a scale of shape {scale.shape} for {piece.shape[piece.axis]} elements"
+        if piece.cast is not None and self._dtype_before_cast(piece) != "float32":
+            yield f"a cast to {piece.cast} of what is {self._dtype_before_cast(piece)}; it must be float32"
 
     def _file_problems(self, file: PlainFile) -> Iterator[str]:
         if (problem := path_problem(file.path)) is not None:
@@ -133,4 +147,8 @@ class Recipe(Record):
     def slice_bytes(self, index: int) -> int:
         """Return how many bytes a slice has."""
         piece = self.slices[index]
-        return math.prod(piece.shape) * DTYPES[self.tensors[piece.tensor].dtype].itemsize
+        return math.prod(piece.shape) * DTYPES[piece.cast or self._dtype_before_cast(piece)].itemsize
+
+    def _dtype_before_cast(self, piece: Slice) -> Dtype:
+        """Return the type of what is cut: a scale makes it float32."""
+        return self.tensors[piece.tensor].dtype if piece.scale is None else "float32"

@@ -1,4 +1,4 @@
-"""Slices and plain files from nested weights. Needs no runtime and no torch: copying bytes and one multiplication."""
+"""Slices and plain files from nested weights. Needs no runtime and no torch: copying, one product, one rounding."""
 
 import zlib
 from collections.abc import Mapping
@@ -55,7 +55,10 @@ class NestedWeights:
         if piece.scale is not None:
             assert piece.axis is not None
             scale = self._tensor(piece.scale)[0, 0, : piece.shape[piece.axis]]
-            values = values * (scale[:, None, None] if piece.axis == 0 else scale)
+            values = values.astype(np.float32, copy=False) * (scale[:, None, None] if piece.axis == 0 else scale)
+        if piece.cast is not None:
+            with np.errstate(over="ignore"):
+                values = values.astype(DTYPES[piece.cast])
         return np.ascontiguousarray(values).tobytes()
 
     def file(self, path: str) -> bytes:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from convert.litert.quiet import quiet
+from convert.quiet import quiet
 
 
 def test_talk_is_dropped_when_all_goes_well(capsys: pytest.CaptureFixture[str]) -> None:

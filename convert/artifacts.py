@@ -1,0 +1,65 @@
+"""What a conversion is asked for, and what it gives: artifacts that passed their checks, not yet on disk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from common import sha256_bytes
+from edge.bundle.manifest import Artifact, WeightsFile
+from edge.bundle.nested.weights import Role
+
+Step = Callable[[str], None]
+"""Told what happens now."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to convert a checkpoint into."""
+
+    widths: tuple[int, ...]
+    runtime: str
+    precisions: tuple[str, ...]
+    classes: tuple[str, ...]
+    frontend: str = "onnx2tf"
+    """Exporter of LiteRT's float graph."""
+    replace: bool = False
+    """Whether a bundle of another network may be replaced."""
+
+
+@dataclass(frozen=True)
+class NewWeights:
+    """A store, recipe or template that belongs to an artifact."""
+
+    record: WeightsFile
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class NewArtifact:
+    """An artifact that passed its checks."""
+
+    record: Artifact
+    data: bytes = field(repr=False)
+    weights: tuple[NewWeights, ...] = ()
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Return every file of the artifact by its path in the bundle."""
+        return {item.record.file: item.data for item in self.weights} | {self.record.file: self.data}
+
+
+def weights_of(artifact: Artifact, contents: dict[Role, tuple[str, bytes]]) -> tuple[NewWeights, ...]:
+    """Return the weights files of an artifact from (path, content) by role."""
+    return tuple(
+        NewWeights(
+            WeightsFile(
+                runtime=artifact.runtime,
+                precision=artifact.precision,
+                role=role,
+                file=file,
+                bytes=len(data),
+                sha256=sha256_bytes(data),
+            ),
+            data,
+        )
+        for role, (file, data) in contents.items()
+    )

@@ -1,0 +1,1 @@
+"""Supernet → ExecuTorch: one program without weights, one nested store, templates of plain files."""

@@ -1,0 +1,138 @@
+"""Supernet → ExecuTorch artifacts: export, nest, check."""
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import torch
+from torch import Tensor
+
+from common import sha256_bytes
+from convert.artifacts import NewArtifact, Request, Step, weights_of
+from convert.executorch.check import check_parity, measure_accuracy
+from convert.executorch.lower import Task, lower_all
+from convert.executorch.nest import nest
+from convert.executorch.quantize import Quantization, observed
+from convert.fold import Tensors
+from convert.gamma_signs import separate_signs
+from convert.images import CheckImages
+from convert.quantized_weights import quantize_weights
+from convert.slice_plan import ProgramPlan, plan_programs, weight_levels
+from convert.static_module import input_shape, static_module
+from edge.bundle.executorch.pte import methods
+from edge.bundle.manifest import Artifact, Program, TensorInfo
+from train.checkpoint import Checkpoint
+from train.spec import SupernetSpec
+
+PRECISIONS = ("fp32", "int8")
+PARITY_IMAGES = 4
+"""Parity is exact or broken, on any image; a few guard against a range that only some images reach."""
+
+
+def convert(checkpoint: Checkpoint, request: Request, images: CheckImages, step: Step) -> list[NewArtifact]:
+    """Return one artifact per precision; `step` is told what happens now, `count_steps` times.
+
+    Raises ConvertError when the supernet cannot be converted as asked or a check fails.
+    """
+    plans = plan_programs(checkpoint.spec, request.widths)
+    weight_levels(plans)  # a width that cannot be nested is refused before any work
+    pictures = [torch.from_numpy(image).permute(0, 3, 1, 2).contiguous() for image in images.images]
+    return [_artifact(checkpoint, plans, precision, pictures, images, step) for precision in request.precisions]
+
+
+def count_steps(programs: int, precisions: Sequence[str]) -> int:
+    """Return how many times `convert` calls `step`."""
+    return (programs + 3) * len(precisions)
+
+
+def _artifact(
+    checkpoint: Checkpoint,
+    plans: Sequence[ProgramPlan],
+    precision: str,
+    pictures: Sequence[Tensor],
+    images: CheckImages,
+    step: Step,
+) -> NewArtifact:
+    spec, weights = checkpoint.spec, None
+    tensors: Tensors = checkpoint.tensors
+    floats = [static_module(spec, plan, tensors) for plan in plans]
+    samples: dict[str, Sequence[Tensor]] = {"image": pictures}
+    features = None
+    if spec.gate:
+        with torch.no_grad():
+            samples["features"] = made = [floats[0](picture)[0] for picture in pictures]
+        features = observed(torch.cat(made))
+    if precision == "int8":
+        plans, tensors = separate_signs(tensors, plans)
+        weights = quantize_weights(tensors, plans)
+    else:
+        samples, features = {name: values[:1] for name, values in samples.items()}, None
+    step(f"{precision}: lowering {len(plans)} programs")
+    files = lower_all(
+        Task(spec, tensors, samples, weights, features), plans, lambda: step(f"{precision}: lowering programs")
+    )
+    nested = nest(plans, files, tensors, spec.bn_epsilon, weights)
+    step(f"{precision}: comparing every program with its stock file")
+    parity = check_parity(nested, plans, files, pictures[:PARITY_IMAGES])
+    step(f"{precision}: measuring accuracy on {len(images.labels)} labelled images")
+    record = Artifact(
+        runtime="executorch",
+        precision=precision,
+        file=_path("model", precision, "pte"),
+        bytes=len(nested.program),
+        sha256=sha256_bytes(nested.program),
+        programs=[_program(spec, plan, features) for plan in plans],
+        runtime_version=f"executorch {version('executorch')}",
+        parity=parity,
+        accuracy=measure_accuracy(plans, floats, files, pictures, images.labels),
+        provenance={
+            "images": {"name": images.source, "count": len(images.images), "labelled": bool(images.labels)},
+            "exporter": f"executorch {version('executorch')}, torch {version('torch')}",
+            "delegates": methods(nested.program),
+        },
+    )
+    recipe = json.dumps(nested.recipe.model_dump(mode="json", exclude_none=True), separators=(",", ":")).encode()
+    return NewArtifact(
+        record,
+        nested.program,
+        weights_of(
+            record,
+            {
+                "store": (_path("weights", precision, "bin"), nested.store),
+                "recipe": (_path("recipe", precision, "json"), recipe),
+                "template": (_path("template", precision, "bin"), nested.template),
+            },
+        ),
+    )
+
+
+def _path(stem: str, precision: str, suffix: str) -> str:
+    """Return where a file lies in a bundle; those of the default precision have the plain name."""
+    return f"executorch/{stem}{'' if precision == PRECISIONS[0] else f'_{precision}'}.{suffix}"
+
+
+def _program(spec: SupernetSpec, plan: ProgramPlan, features: Quantization | None) -> Program:
+    """Return the manifest's entry of a program."""
+    _, channels, height, width = input_shape(spec, plan)
+    if plan.role == "tail":
+        given = _features((channels, height, width), features)
+    else:
+        given = TensorInfo(name="image", shape=[1, channels, height, width], dtype="float32")
+    gate_logits = TensorInfo(name="gate_logits", shape=[1, max(len(spec.choices), 1)], dtype="float32")
+    if plan.role == "prefix":
+        block = spec.blocks[spec.gate_block].depthwise
+        outputs = [_features((block.out_channels[0], block.output_size, block.output_size), features), gate_logits]
+    elif plan.role == "gate":
+        outputs = [gate_logits]
+    else:
+        outputs = [TensorInfo(name="logits", shape=[1, spec.classes], dtype="float32")]
+    return Program(name=plan.name, role=plan.role, width=plan.width, inputs=[given], outputs=outputs)
+
+
+def _features(shape: tuple[int, int, int], quantization: Quantization | None) -> TensorInfo:
+    if quantization is None:
+        return TensorInfo(name="features", shape=[1, *shape], dtype="float32")
+    return TensorInfo(
+        name="features", shape=[1, *shape], dtype="int8",
+        scale=quantization.scale, zero_point=quantization.zero_point,
+    )  # fmt: skip

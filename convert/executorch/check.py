@@ -1,0 +1,116 @@
+"""Step 3, check: what comes out of the store against the stock files, byte for byte and answer for answer."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from executorch.runtime import Runtime
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convert.errors import ParityError
+from convert.executorch.nest import Nested
+from convert.slice_plan import ProgramPlan
+from convert.static_module import StaticProgram
+from edge.bundle.executorch.hydrate import constants_of
+from edge.bundle.executorch.pte import data_file
+from edge.bundle.manifest import Accuracy, Parity
+from edge.bundle.nested.weights import NestedWeights
+from edge.runtime.native_stderr import native_stderr_silenced
+
+Values = Mapping[str, Tensor]
+
+
+def check_parity(
+    nested: Nested, plans: Sequence[ProgramPlan], files: Sequence[bytes], images: Sequence[Tensor]
+) -> list[Parity]:
+    """Compare every program with its stock file.
+
+    The file that the template gives must be the stock one, byte for byte. The program without weights, given the slices
+    through a named data map, must give the same outputs. Anything else is a ParityError that names the program.
+    """
+    weights = NestedWeights(nested.recipe, nested.store, nested.template)
+    results: list[Parity] = []
+    features: Sequence[Values] = [{} for _ in images]
+    for plan, file in zip(plans, files, strict=True):
+        if weights.file(f"{plan.name}.pte") != file:
+            raise ParityError(f"program {plan.name}: its template does not give back the stock file byte for byte")
+        inputs = _inputs(plan, images, features)
+        expected = run_method(file, plan, inputs)
+        found = run_method(nested.program, plan, inputs, data_file(constants_of(weights, [plan.name])))
+        difference = max(
+            float((f[name].double() - e[name].double()).abs().max())
+            for e, f in zip(expected, found, strict=True)
+            for name in e
+        )
+        if difference != 0:
+            raise ParityError(
+                f"program {plan.name}: outputs from slices differ from the stock file's by {difference:g}, not by 0"
+            )
+        results.append(Parity(program=plan.name, max_abs_difference=difference, images=len(inputs)))
+        features = _features(plan, expected, features)
+    return results
+
+
+def measure_accuracy(
+    plans: Sequence[ProgramPlan],
+    modules: Sequence[StaticProgram],
+    files: Sequence[bytes],
+    images: Sequence[Tensor],
+    labels: Sequence[int],
+) -> list[Accuracy]:
+    """Return top-1 per width of the float network in torch and of the stock files on labelled images."""
+    if not labels:
+        return []
+    truth, results = np.asarray(labels), []
+    float_features: Sequence[Values] = [{} for _ in images]
+    file_features: Sequence[Values] = [{} for _ in images]
+    for plan, module, file in zip(plans, modules, files, strict=True):
+        expected = [_named(plan, module(*sample.values())) for sample in _inputs(plan, images, float_features)]
+        found = run_method(file, plan, _inputs(plan, images, file_features))
+        float_features = _features(plan, expected, float_features)
+        file_features = _features(plan, found, file_features)
+        if plan.width is not None:
+            results.append(
+                Accuracy(
+                    width=plan.width,
+                    images=len(images),
+                    float_top1=float((_classes(expected) == truth).mean()),
+                    artifact_top1=float((_classes(found) == truth).mean()),
+                )
+            )
+    return results
+
+
+def run_method(program: bytes, plan: ProgramPlan, inputs: Sequence[Values], data: bytes | None = None) -> list[Values]:
+    """Return one program's named outputs for each set of inputs; `data` is the .ptd of a program without weights."""
+    with TemporaryDirectory(prefix="dsnet-executorch-") as folder, native_stderr_silenced():
+        path, data_path = Path(folder) / "program.pte", Path(folder) / "weights.ptd"
+        path.write_bytes(program)
+        if data is not None:
+            data_path.write_bytes(data)
+        loaded = Runtime.get().load_program(path, data_path=data_path if data is not None else None)
+        method = loaded.load_method(plan.name)
+    assert method is not None
+    return [_named(plan, method.execute(list(sample.values()))) for sample in inputs]
+
+
+def _named(plan: ProgramPlan, outputs: Any) -> Values:
+    names = {"prefix": ("features", "gate_logits"), "gate": ("gate_logits",)}.get(plan.role, ("logits",))
+    return dict(zip(names, [outputs] if isinstance(outputs, Tensor) else outputs, strict=True))
+
+
+def _inputs(plan: ProgramPlan, images: Sequence[Tensor], features: Sequence[Values]) -> Sequence[Values]:
+    return features if plan.role == "tail" else [{"image": image} for image in images]
+
+
+def _features(plan: ProgramPlan, outputs: Sequence[Values], before: Sequence[Values]) -> Sequence[Values]:
+    """Return what the tails read once this program has run: a prefix's features, or what was there."""
+    return [{"features": output["features"]} for output in outputs] if plan.role == "prefix" else before
+
+
+def _classes(outputs: Sequence[Values]) -> NDArray[np.intp]:
+    return np.asarray(torch.cat([output["logits"] for output in outputs]).argmax(dim=1).numpy(), np.intp)

@@ -1,0 +1,145 @@
+"""Post-training static quantization by PT2E, with our integers: every weight a range of the shared payload.
+
+The quantizer is ExecuTorch's own for XNNPACK: int8 activations with one scale and zero point per tensor, int8 weights
+with a scale per output channel. What it would choose for the weights is replaced by the shared payload and its scale
+at this width; ExecuTorch then derives the int32 biases from scales as always. `features` get one quantization in all
+programs and pass between them as int8.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+from torch import Tensor, fx
+from torchao.quantization.pt2e import MinMaxObserver
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+from convert.errors import ExportError
+from convert.fold import Tensors
+from convert.quantized_weights import QuantizedWeights, payload_at, scale_at
+from convert.static_module import StaticProgram
+
+BATCH = 16
+"""Images that are observed at a time; activations of a batch are in memory together."""
+SMALLEST_SCALE = 2.0**-12
+"""What ExecuTorch's own configuration sets for activations: below it, XNNPACK's requantization loses precision."""
+QUANTIZE = torch.ops.quantized_decomposed.quantize_per_tensor.default
+DEQUANTIZE = torch.ops.quantized_decomposed.dequantize_per_tensor.default
+CONVOLUTIONS = (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """real = scale · (q − zero_point)."""
+
+    scale: float
+    zero_point: int
+
+
+def observed(values: Tensor) -> Quantization:
+    """Return the quantization that covers all `values`."""
+    observer = _activation_observer()()
+    observer(values)
+    scale, zero_point = observer.calculate_qparams()
+    return Quantization(float(scale), int(zero_point))
+
+
+def quantize(
+    module: StaticProgram,
+    samples: Sequence[Tensor],
+    weights: QuantizedWeights,
+    tensors: Tensors,
+    features: Quantization | None,
+) -> fx.GraphModule:
+    """Return a program in static int8, from a float one, inputs to measure its activations on, and the shared integers.
+
+    Image and logits stay float32; features, quantized as given, are int8 where they come in and go out.
+    """
+    # Guards on the exported shape would refuse batches.
+    exported = torch.export.export(module, (samples[0],)).module(check_guards=False)
+    assert isinstance(exported, fx.GraphModule)
+    prepared = prepare_pt2e(exported, _quantizer())
+    with torch.no_grad():
+        for start in range(0, len(samples), BATCH):
+            prepared(torch.cat(list(samples[start : start + BATCH])))
+    converted = convert_pt2e(prepared)
+    _set_weights(converted, module, weights, tensors)
+    if module.role == "prefix":
+        assert features is not None
+        _give_features(converted.graph, features)
+    elif module.role == "tail":
+        assert features is not None
+        _take_features(converted.graph, features)
+    converted.graph.eliminate_dead_code()
+    converted.recompile()
+    assert isinstance(converted, fx.GraphModule)
+    return converted
+
+
+def _activation_observer() -> Any:
+    return MinMaxObserver.with_args(
+        dtype=torch.int8, qscheme=torch.per_tensor_affine, quant_min=-128, quant_max=127, eps=SMALLEST_SCALE
+    )
+
+
+def _quantizer() -> XNNPACKQuantizer:
+    stock = get_symmetric_quantization_config(is_per_channel=True)
+    # The stock histogram observer takes 50 times as long; the range of all values is what LiteRT's conversion uses too.
+    activation = replace(stock.input_activation, observer_or_fake_quant_ctr=_activation_observer())
+    return XNNPACKQuantizer().set_global(replace(stock, input_activation=activation, output_activation=activation))
+
+
+def _set_weights(converted: fx.GraphModule, module: StaticProgram, weights: QuantizedWeights, tensors: Tensors) -> None:
+    """Replace integers and scales of every convolution; it is known by the name of its bias."""
+    pieces, found = module.pieces, set()
+    for node in converted.graph.nodes:
+        if node.target not in CONVOLUTIONS:
+            continue
+        _, weight, bias = node.args[:3]
+        integers, scale = weight.args[:2]
+        path = str(bias.target).removesuffix(".bias")
+        if path not in pieces:
+            raise ExportError(
+                f"program {module.name}: convolution {node.name} is of no layer; its bias is {bias.target}"
+            )
+        piece = pieces[path]
+        payload = torch.from_numpy(payload_at(weights[piece.name], piece).copy())
+        _assign(converted, integers.target, payload)
+        _assign(
+            converted, scale.target, torch.from_numpy(scale_at(weights[piece.name], tensors, piece, module.epsilon))
+        )
+        found.add(path)
+    if missing := set(pieces) - found:
+        raise ExportError(f"program {module.name}: the quantizer left out {', '.join(sorted(missing))}")
+
+
+def _assign(converted: fx.GraphModule, name: str, value: Tensor) -> None:
+    there = getattr(converted, name)
+    if there.shape != value.shape:
+        raise ExportError(f"constant {name} has shape {list(there.shape)}, not {list(value.shape)}")
+    with torch.no_grad():
+        there.copy_(value)
+
+
+def _give_features(graph: fx.Graph, features: Quantization) -> None:
+    """Let a prefix end with the integers of its features."""
+    output = next(node for node in graph.nodes if node.op == "output")
+    ((dequantize, gate_logits),) = output.args
+    (quantize,) = dequantize.all_input_nodes
+    for node in (quantize, *[user for user in quantize.users if user.target is DEQUANTIZE]):
+        node.args = (node.args[0], features.scale, features.zero_point, *node.args[3:])
+    output.args = ((quantize, gate_logits),)
+
+
+def _take_features(graph: fx.Graph, features: Quantization) -> None:
+    """Let a tail begin with the integers of its features."""
+    given = next(node for node in graph.nodes if node.op == "placeholder")
+    for quantize in list(given.users):
+        if quantize.target is not QUANTIZE:
+            raise ExportError(f"the features go into {quantize.target} before they are quantized")
+        for node in list(quantize.users):
+            node.args = (node.args[0], features.scale, features.zero_point, *node.args[3:])
+        quantize.replace_all_uses_with(given)
+        graph.erase_node(quantize)

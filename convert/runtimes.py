@@ -1,0 +1,47 @@
+"""The runtimes that a supernet is converted for: one folder each, with the same three steps: export → nest → check."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol
+
+from convert.artifacts import NewArtifact, Request, Step
+from convert.errors import ConvertError
+from convert.images import CheckImages
+from convert.quiet import quiet
+from train.checkpoint import Checkpoint
+
+MODULES = {"litert": "convert.litert.artifacts", "executorch": "convert.executorch.artifacts"}
+
+
+class Runtime(Protocol):
+    """What a runtime's `artifacts` module offers."""
+
+    PRECISIONS: tuple[str, ...]
+
+    def convert(self, checkpoint: Checkpoint, request: Request, images: CheckImages, step: Step) -> list[NewArtifact]:
+        """Return one artifact per precision asked for; `step` is told what happens now, `count_steps` times.
+
+        Raises ConvertError when the supernet cannot be converted as asked or a check fails.
+        """
+
+    def count_steps(self, programs: int, precisions: Sequence[str]) -> int:
+        """Return how many times `convert` calls `step`."""
+
+
+def check_runtime(name: str) -> None:
+    """Raise a ConvertError that lists the valid names unless this is one."""
+    if name not in MODULES:
+        raise ConvertError(f"unknown runtime {name!r}; valid for --runtime: {', '.join(MODULES)}")
+
+
+def load_runtime(name: str) -> Runtime:
+    """Return a runtime's conversion by name; a missing package is a ConvertError that says what to install."""
+    check_runtime(name)
+    try:
+        with quiet():  # exporters warn about what they would also like to find installed
+            module: Runtime = import_module(MODULES[name])
+    except ModuleNotFoundError as error:
+        raise ConvertError(
+            f"runtime {name} needs the package {error.name}; install it with: pip install 'dsnet-edge[convert]'"
+        ) from error
+    return module

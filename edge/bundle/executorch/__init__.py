@@ -1,0 +1,1 @@
+"""ExecuTorch artifacts in bundles."""
