@@ -12,8 +12,8 @@ from edge.bundle.nested.recipe import FORMAT
 from edge.bundle.nested.weights import NestedWeights, parse_recipe
 
 WEIGHT = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 7
-HALF = (np.arange(1, 7, dtype=np.float32).reshape(2, 1, 3) / 3).astype(np.float16)
-SCALE = np.array([0.1, -3.3, 7.7], np.float32)
+HALF = np.array([[[1.999, 1 / 3, 6.1]], [[0.5, -2, 100]]], np.float16)
+SCALE = np.array([1.0004, -3.3, 7.7], np.float32)
 INTEGERS = np.arange(-4, 4, dtype=np.int8)
 
 Change = Callable[[dict[str, Any]], None]
