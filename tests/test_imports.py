@@ -106,8 +106,8 @@ def loaded_by(statement: str) -> list[str]:
 
 
 def test_the_edge_packages_load_nothing_heavy() -> None:
-    packages = "edge.cli, edge.bundle, edge.bundle.verify, edge.runtime, edge.calibration, edge.profiling, edge.devices"
-    commands = "edge.bundle.cli, edge.runtime.cli, edge.calibration.cli, edge.profiling.cli, edge.bundle.litert.cli"
+    packages = "edge.cli, edge.bundle, edge.bundle.verify, edge.bundle.plain_files, edge.runtime, edge.calibration, edge.profiling, edge.devices"
+    commands = "edge.bundle.cli, edge.runtime.cli, edge.calibration.cli, edge.profiling.cli"
     assert loaded_by(f"import {packages}, {commands}") == []
 
 

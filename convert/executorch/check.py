@@ -15,7 +15,6 @@ from convert.errors import ParityError
 from convert.executorch.nest import Nested
 from convert.slice_plan import ProgramPlan
 from convert.static_module import StaticProgram
-from edge.bundle.executorch.hydrate import constants_of
 from edge.bundle.executorch.pte import data_file
 from edge.bundle.manifest import Accuracy, Parity
 from edge.bundle.nested.weights import NestedWeights
@@ -40,7 +39,7 @@ def check_parity(
             raise ParityError(f"program {plan.name}: its template does not give back the stock file byte for byte")
         inputs = _inputs(plan, images, features)
         expected = run_method(file, plan, inputs)
-        found = run_method(nested.program, plan, inputs, data_file(constants_of(weights, [plan.name])))
+        found = run_method(nested.program, plan, inputs, data_file(weights.constants([f"{plan.name}.pte"])))
         difference = max(
             float((f[name].double() - e[name].double()).abs().max())
             for e, f in zip(expected, found, strict=True)

@@ -1,4 +1,4 @@
-"""`dsnet inspect` and `dsnet verify`."""
+"""`dsnet inspect`, `dsnet verify` and `dsnet hydrate`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -45,3 +45,52 @@ def verify(bundle: BundlePath, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"passed": not failed, "checks": [asdict(check) for check in found]})
     raise typer.Exit(1 if failed else 0)
+
+
+def hydrate(
+    bundle: BundlePath,
+    widths: Annotated[
+        str, typer.Option("--widths", help="Widths to rebuild: all, or indices such as 3 or 0,3.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The plain file to write; a folder for --as programs.")],
+    runtime: Annotated[str | None, typer.Option(help="Runtime, if the bundle has several.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision, if the bundle has several.")] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            help="litert: tflite, or monolithic (one width as one program net_NN, without the gate). executorch: pte "
+            "(self-contained), ptd (weights in a file beside it), or programs (one .pte per program).  "
+            "[default: the first]",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a plain static file for chosen widths of a bundle.
+
+    The file holds the gate's program and the chosen widths', with ordinary weights: the runtime's own tools read it.
+    """
+    from common import atomic_write, check_writable, parse_widths, sha256_bytes
+    from common.console import print_json
+    from edge.bundle.checks import artifact_widths
+    from edge.bundle.plain_files import plain_files
+    from edge.bundle.reader import open_bundle
+
+    check_writable(out / "program" if form == "programs" else out)
+    opened = open_bundle(bundle)
+    artifact = opened.artifact(runtime, precision)
+    chosen = list(parse_widths(widths) or artifact_widths(artifact))
+    files = plain_files(opened, artifact, chosen, form, out)
+    for path, data in files.items():
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(data)
+    if as_json:
+        written = [
+            {"file": str(path), "bytes": len(data), "sha256": sha256_bytes(data)} for path, data in files.items()
+        ]
+        print_json({"files": written, "widths": chosen})
+        return
+    for path, data in files.items():
+        typer.echo(f"{path}: {len(data):,} bytes")
+    typer.echo(f"widths {', '.join(map(str, chosen))} of {artifact.runtime} {artifact.precision}")

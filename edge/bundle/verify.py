@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from edge.bundle.executorch.check import check_programs as check_executorch_programs
 from edge.bundle.litert.check import check_programs as check_litert_programs
 from edge.bundle.manifest import Artifact, WeightsFile
 from edge.bundle.reader import Bundle, open_bundle
@@ -15,8 +16,11 @@ Outcome = Literal["pass", "fail", "skip"]
 Claims = Iterator[tuple[str, Callable[[], str]]]
 """Pairs of a claim's name and the function that checks it: it returns what was found or raises an EdgeError."""
 
-PROGRAM_CHECKS: dict[str, Callable[[bytes, Artifact], Claims]] = {"litert": check_litert_programs}
-"""Runtime → the claims about an artifact's content, given its verified bytes; unreadable bytes are a BundleError."""
+PROGRAM_CHECKS: dict[str, Callable[[Bundle, Artifact], Claims]] = {
+    "litert": check_litert_programs,
+    "executorch": check_executorch_programs,
+}
+"""Runtime → the claims about an artifact's content; unreadable content is a BundleError."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def verify(path: Path) -> Iterator[Check]:
     for artifact in bundle.manifest.artifacts:
         yield from _artifact_checks(bundle, artifact)
     for item in bundle.manifest.weights:
-        yield _check(f"{item.runtime} {item.role} file", partial(_file, bundle, item))
+        yield _check(f"{item.runtime} {item.precision} {item.role} file", partial(_file, bundle, item))
     for point in bundle.manifest.operating_points:
         yield _check(f"operating point {point.name}", partial(_bound, bundle, point.name))
 
@@ -56,7 +60,7 @@ def _artifact_checks(bundle: Bundle, artifact: Artifact) -> Iterator[Check]:
         yield Check(f"{label} programs", "skip", f"this version cannot look into {artifact.runtime} files")
         return
     try:
-        for claim, check in PROGRAM_CHECKS[artifact.runtime](bundle.verified_bytes(artifact), artifact):
+        for claim, check in PROGRAM_CHECKS[artifact.runtime](bundle, artifact):
             yield _check(f"{label} {claim}", check)
     except BundleError as error:
         yield Check(f"{label} programs", "fail", str(error))

@@ -26,6 +26,36 @@ DTYPES = {1: "int8", 6: "float32"}
 _open_sessions: "WeakSet[ExecuTorchSession]" = WeakSet()
 
 
+class LoadedMethod:
+    """One program, loaded from a plain file, or from one without weights and a data file."""
+
+    def __init__(self, path: Path, program: Program, data_path: Path | None = None) -> None:
+        """Load the program; the files are not needed afterwards.
+
+        Raises BundleError when the file's tensors are not the manifest's, RuntimeUnavailableError when the runtime
+        refuses the file.
+        """
+        try:
+            with native_stderr_silenced():
+                method = Runtime.get().load_program(path, data_path=data_path).load_method(program.name)
+        except (RuntimeError, KeyError) as error:
+            raise RuntimeUnavailableError(f"{runtime_version()} refuses program {program.name}: {error}") from error
+        assert method is not None
+        meta = method.metadata
+        inputs = [meta.input_tensor_meta(index) for index in range(meta.num_inputs())]
+        outputs = [meta.output_tensor_meta(index) for index in range(meta.num_outputs())]
+        _check_tensors(program.name, "input", program.inputs, inputs)
+        _check_tensors(program.name, "output", program.outputs, outputs)
+        self._program = program
+        self._method = method
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the program on named inputs and return copies of its named outputs."""
+        given = [torch.from_numpy(inputs[tensor.name]) for tensor in self._program.inputs]
+        outputs = self._method.execute(given)
+        return {tensor.name: value.numpy() for tensor, value in zip(self._program.outputs, outputs, strict=True)}
+
+
 class ExecuTorchSession:
     """Loaded programs of one ExecuTorch artifact; each is rebuilt as a plain file from the nested weights and loaded.
 
@@ -42,12 +72,12 @@ class ExecuTorchSession:
         self._programs = {name: named_program(artifact, name) for name in programs}
         _set_threads(threads)
         self.threads = threads
-        self._methods: dict[str, Any] = {}
+        self._methods: dict[str, LoadedMethod] = {}
         with TemporaryDirectory(prefix="dsnet-executorch-") as folder:
             for name, program in self._programs.items():
                 path = Path(folder) / f"{name}.pte"
                 path.write_bytes(weights.file(path.name))
-                self._methods[name] = _load(path, program)
+                self._methods[name] = LoadedMethod(path, program)
         _open_sessions.add(self)
 
     @property
@@ -67,11 +97,8 @@ class ExecuTorchSession:
         """
         if program not in self._programs:
             raise BundleError(f"program {program} is not resident; this session opened {', '.join(self._programs)}")
-        described = self._programs[program]
-        check_inputs(described, inputs)
-        given = [torch.from_numpy(inputs[tensor.name]) for tensor in described.inputs]
-        outputs = self._methods[program].execute(given)
-        return {tensor.name: value.numpy() for tensor, value in zip(described.outputs, outputs, strict=True)}
+        check_inputs(self._programs[program], inputs)
+        return self._methods[program].run(inputs)
 
 
 def runtime_version() -> str:
@@ -91,22 +118,8 @@ def _set_threads(threads: int) -> None:
         portable_lib._unsafe_reset_threadpool(threads)
 
 
-def _load(path: Path, program: Program) -> Any:
-    try:
-        with native_stderr_silenced():
-            method = Runtime.get().load_program(path).load_method(program.name)
-    except RuntimeError as error:
-        raise RuntimeUnavailableError(f"{runtime_version()} refuses program {program.name}: {error}") from error
-    if method is None:
-        raise BundleError(f"{path.name} has no method {program.name}")
-    meta = method.metadata
-    _check_tensors(program, "input", program.inputs, [meta.input_tensor_meta(i) for i in range(meta.num_inputs())])
-    _check_tensors(program, "output", program.outputs, [meta.output_tensor_meta(i) for i in range(meta.num_outputs())])
-    return method
-
-
-def _check_tensors(program: Program, kind: str, expected: Sequence[TensorInfo], found: Sequence[Any]) -> None:
+def _check_tensors(program: str, kind: str, expected: Sequence[TensorInfo], found: Sequence[Any]) -> None:
     manifest = [(tensor.shape, tensor.dtype) for tensor in expected]
     file = [(list(tensor.sizes()), DTYPES.get(tensor.dtype(), f"type {tensor.dtype()}")) for tensor in found]
     if manifest != file:
-        raise BundleError(f"the {kind}s of {program.name} are {file} in the file and {manifest} in the manifest")
+        raise BundleError(f"the {kind}s of {program} are {file} in the file and {manifest} in the manifest")

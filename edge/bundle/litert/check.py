@@ -11,19 +11,18 @@ from edge.bundle.litert.describe import DTYPES
 from edge.bundle.litert.flatbuffer import GraphFile, doubting, read
 from edge.bundle.litert.hydrate import hydrate_program
 from edge.bundle.manifest import Artifact, Program, TensorInfo
+from edge.bundle.parity_inputs import PARITY_INPUTS, parity_inputs
+from edge.bundle.reader import Bundle
 from edge.errors import BundleError
 from edge.runtime.litert_session import LiteRtSession
-from edge.runtime.session import Array
-
-PARITY_INPUTS = 3
-SEED = 0
 
 
-def check_programs(data: bytes, artifact: Artifact) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield the claims about the content `data` of `artifact`: its programs, each one's tensors, each one's parity.
+def check_programs(bundle: Bundle, artifact: Artifact) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield the claims about the content of `artifact`: its programs, each one's tensors, each one's parity.
 
-    Raises BundleError for data that is no LiteRT file.
+    Raises BundleError for a file that is no LiteRT file.
     """
+    data = bundle.verified_bytes(artifact)
     file = read(data)
     yield "programs", partial(_same_programs, file, artifact)
     present = {program.name for program in file.programs}
@@ -85,9 +84,7 @@ def _same_answers(data: bytes, artifact: Artifact, program: Program) -> str:
     plain = artifact.model_copy(update={"programs": [program.model_copy(update={"root_offset": None})]})
     plain_session = LiteRtSession(hydrated_data, plain, [program.name])
     nested_session = LiteRtSession(data, artifact, [program.name])
-    generator = np.random.default_rng(SEED)
-    for _ in range(PARITY_INPUTS):
-        inputs = {tensor.name: _sample(generator, tensor) for tensor in program.inputs}
+    for inputs in parity_inputs(program):
         nested, hydrated = nested_session.run(program.name, inputs), plain_session.run(program.name, inputs)
         for name, values in nested.items():
             if not np.array_equal(values, hydrated[name]):
@@ -99,9 +96,3 @@ def _same_answers(data: bytes, artifact: Artifact, program: Program) -> str:
 def _rooted(data: bytes, program: Program) -> bytes:
     """Return the file as the runtime sees it when only `program` is opened."""
     return data if program.root_offset is None else struct.pack("<I", program.root_offset) + data[4:]
-
-
-def _sample(generator: np.random.Generator, tensor: TensorInfo) -> Array:
-    if tensor.dtype == "int8":
-        return generator.integers(-128, 128, tensor.shape, np.int8)
-    return generator.standard_normal(tensor.shape, np.float32)

@@ -1,7 +1,7 @@
 """Slices and plain files from nested weights. Needs no runtime and no torch: copying, one product, one rounding."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -72,6 +72,11 @@ class NestedWeights:
         if sha256_bytes(data) != plain.sha256:
             raise BundleError(f"{path}: the rebuilt file is not the one that was converted; copy the bundle again")
         return data
+
+    def constants(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """Return the constants of some plain files by key, in the order in which the files have them."""
+        indices = dict.fromkeys(index for path in paths for _, index in self._named(path).pieces)
+        return {self.recipe.slices[index].key: self.slice(index) for index in indices}
 
     def _named(self, path: str) -> PlainFile:
         for plain in self.recipe.files:
