@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "user_error.h"
+
 namespace dsnet {
 
 double score(const float* gate_logits, std::size_t count) {
@@ -20,6 +22,10 @@ std::size_t choose(double score, const std::vector<double>& thresholds) {
   // A score that is no number counts as hard, as it does in NumPy's order.
   const auto below = [score](double threshold) { return !(threshold >= score); };
   return static_cast<std::size_t>(std::count_if(thresholds.begin(), thresholds.end(), below));
+}
+
+void check_thresholds(const std::vector<double>& thresholds) {
+  if (!std::is_sorted(thresholds.begin(), thresholds.end())) throw UserError("thresholds must not decrease");
 }
 
 }  // namespace dsnet

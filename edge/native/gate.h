@@ -12,4 +12,7 @@ double score(const float* gate_logits, std::size_t count);
 /// Returns the number of thresholds strictly below `score`: the position in the list of widths.
 std::size_t choose(double score, const std::vector<double>& thresholds);
 
+/// Throws a UserError unless `thresholds` never decrease.
+void check_thresholds(const std::vector<double>& thresholds);
+
 }  // namespace dsnet

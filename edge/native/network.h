@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "classifier.h"
 #include "unit.h"
 
 namespace dsnet {
@@ -29,27 +30,17 @@ class Network {
     SlicedDataMap::Served served;
   };
 
-  /// What the network said about one image, and what it took.
-  struct Answer {
-    std::size_t image;
-    std::optional<double> score;
-    std::uint64_t width;
-    std::size_t class_index;
-    double prefix_ms;
-    double tail_ms;
-    double total_ms;
-  };
-
   Loaded load(Unit::Spec spec, const Source& source);
 
   /// Makes the raw float32 file the image of every run to come; without one it is Gaussian noise.
   void set_image(const std::string& path);
 
-  /// Runs the units, a head and a body or any one of them, `runs` times in a row; returns milliseconds per run.
+  /// Runs one unit, or a head and a body, `runs` times in a row; returns milliseconds per run. Between a head and a body
+  /// the gate's decision is part of the time; the body is given, so what it decides does not matter.
   std::vector<double> run_block(
       const std::vector<std::string>& names, std::size_t runs, const std::vector<double>& thresholds);
 
-  /// Classifies every image of a raw float32 file; each gets the body of one of `widths`. Returns how many there were.
+  /// Classifies every image of a raw float32 file; each gets one of `widths`. Returns how many there were.
   std::size_t classify(
       const std::string& images, const std::vector<std::uint64_t>& widths, const std::vector<double>& thresholds,
       const std::function<void(const Answer&)>& report);
@@ -60,10 +51,9 @@ class Network {
  private:
   Unit* resident_head() const;
   Unit& body(std::uint64_t width) const;
-  void check_chain(const std::vector<Unit*>& chain) const;
-  /// Returns where a unit reads its input from; runs a head first where nothing has made features yet.
-  const void* input_of(const Unit& unit);
   const void* image_for(const Unit& unit);
+  /// Returns the features that a tail reads when it runs alone: what a prefix made last, or makes now.
+  const void* features_for(const Unit& tail);
 
   std::map<std::string, std::shared_ptr<const ProgramFile>> programs_;
   std::map<std::pair<std::string, std::string>, std::shared_ptr<const SlicedDataMap>> weights_;

@@ -6,9 +6,12 @@
 #include <map>
 #include <memory>
 
+#include <nlohmann/json.hpp>
+
 #include "canary.h"
 #include "clock.h"
 #include "memory.h"
+#include "runtime.h"
 #include "user_error.h"
 
 namespace dsnet {
@@ -50,6 +53,17 @@ Json described(const std::vector<TensorInfo>& tensors) {
   return list;
 }
 
+/// Writes one line of JSON to standard output, at once: whoever sent the command is waiting for it.
+bool write_line(const Json& answer) {
+  // Paths may hold bytes that are no UTF-8; an answer is JSON all the same.
+  const std::string line = answer.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return std::fwrite(line.data(), line.size(), 1, stdout) == 1 && std::fflush(stdout) == 0;
+}
+
+void write_answer(const Json& answer) {
+  if (!write_line(answer)) throw UserError("standard output is closed");
+}
+
 void write_file(const std::string& path, const Unit& unit) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "wb"), std::fclose);
   bool written = file != nullptr;
@@ -61,18 +75,14 @@ void write_file(const std::string& path, const Unit& unit) {
 
 }  // namespace
 
-void write_answer(const Json& answer) {
-  // Paths may hold bytes that are no UTF-8; an answer is JSON all the same.
-  const std::string line = answer.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  if (std::fwrite(line.data(), line.size(), 1, stdout) != 1 || std::fflush(stdout) != 0)
-    throw UserError("standard output is closed");
-}
+void write_error(const std::string& problem) { write_line({{"error", problem}}); }
 
 void Protocol::answer(const std::string& line) {
   static const std::map<std::string, void (Protocol::*)(const Fields&)> commands{
       {"load", &Protocol::load},         {"image", &Protocol::image},     {"block", &Protocol::block},
       {"classify", &Protocol::classify}, {"outputs", &Protocol::outputs}, {"canary", &Protocol::canary},
       {"memory", &Protocol::memory}};
+  forget_logged_errors();
   const Json value = parse_json(line, kPlace);
   const Fields command(value, kPlace);
   const std::string name = command.text("do");
@@ -108,7 +118,7 @@ void Protocol::block(const Fields& command) {
 }
 
 void Protocol::classify(const Fields& command) {
-  const auto report = [](const Network::Answer& answer) {
+  const auto report = [](const Answer& answer) {
     write_answer({{"image", answer.image},
                   {"score", answer.score ? Json(*answer.score) : Json(nullptr)},
                   {"width", answer.width},

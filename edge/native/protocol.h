@@ -7,8 +7,8 @@
 
 namespace dsnet {
 
-/// Writes one line of JSON to standard output, at once: whoever sent the command is waiting for it.
-void write_answer(const Json& answer);
+/// Writes the last answer of a conversation, to standard output. Says nothing where nobody reads it any more.
+void write_error(const std::string& problem);
 
 /// One conversation: JSON commands in, JSON answers out. docs/native.md has every command.
 class Protocol {

@@ -4,6 +4,8 @@
 #include <set>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "json.h"
 #include "user_error.h"
 
@@ -64,6 +66,7 @@ StoredTensor read_tensor(const Json& value, const std::string& place, std::uint6
   const std::string dtype = fields.text("dtype");
   if (dtype == "int32") tensor.dtype = DType::int32;
   else if (dtype == "int8") tensor.dtype = DType::int8;
+  // float16 is part of the format, for runtimes that have it: ExecuTorch's recipes here never do.
   else if (dtype != "float32") fields.refuse("dtype", "float32, int32 or int8", dtype);
   const auto bytes = bytes_of(tensor.shape, tensor.dtype);
   // No sum can overflow: every term is below 2^30.
@@ -93,6 +96,7 @@ Slice read_slice(const Json& value, const std::string& place, const Recipe& reci
   const auto scale = fields.optional_integer("scale", 0, UINT64_MAX);
   const auto axis = fields.optional_integer("axis", 0, 2);
   if (axis && *axis == 1) fields.refuse("axis", "0 or 2", *axis);
+  if (fields.has("cast")) throw UserError(place + ": a cast is for runtimes with float16, which this reader is not for");
   if (scale.has_value() != axis.has_value()) throw UserError(place + ": scale and axis go together");
   if (scale) {
     const StoredTensor& factors = stored(recipe, *scale, place);
@@ -107,7 +111,7 @@ Slice read_slice(const Json& value, const std::string& place, const Recipe& reci
 }
 
 std::string path_problem(const std::string& path) {
-  const auto unprintable = [](char byte) { return (byte >= 0 && byte < 0x20) || byte == 0x7F; };
+  const auto unprintable = [](char byte) { return static_cast<unsigned char>(byte) < 0x20 || byte == 0x7F; };
   if (path.empty() || characters(path) > kMaxPath || std::any_of(path.begin(), path.end(), unprintable))
     return "is not 1 to 255 printable characters";
   if (path.front() == '/' || path.find_first_of("\\:") != std::string::npos)
@@ -170,6 +174,10 @@ Recipe parse_recipe(std::string_view text, const std::string& origin) {
     const std::string path = check_file(item, place("files", paths.size()), recipe, template_bytes);
     if (!paths.insert(path).second) throw UserError(origin + ": two files have the path " + shown(path));
   }
+  for (const std::string& path : paths)
+    for (auto slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1))
+      if (paths.count(path.substr(0, slash)) != 0)
+        throw UserError(origin + ": the file " + shown(path) + " lies in a folder whose path is another file's");
   return recipe;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <mutex>
+#include <string_view>
 
 #include <executorch/runtime/backend/interface.h>
 #include <executorch/runtime/backend/options.h>
@@ -24,41 +25,43 @@ namespace {
 
 namespace et = executorch::runtime;
 
-/// The last thing that the runtime logged as an error: its return values are numbers, the log has the reason.
-class LastError {
+constexpr std::size_t kMaxLogged = 300;
+
+/// What the runtime logged as errors: its return values are numbers, the log has the reasons, the deepest one first.
+class ErrorLog {
  public:
-  void set(const char* message, std::size_t length) {
+  void add(std::string_view message) {
     const std::lock_guard lock(mutex_);
-    message_.assign(message, length);
+    if (text_.size() + message.size() < kMaxLogged) text_.append(text_.empty() ? "" : "; ").append(message);
   }
 
   std::string take() {
     const std::lock_guard lock(mutex_);
-    return std::exchange(message_, {});
+    return std::exchange(text_, {});
   }
 
  private:
   std::mutex mutex_;
-  std::string message_;
+  std::string text_;
 };
 
-LastError last_error;
+ErrorLog error_log;
 void (*abort_handler)(const std::string&) = nullptr;
 
 void keep_error(
     et_timestamp_t, et_pal_log_level_t level, const char*, const char*, std::size_t, const char* message,
     std::size_t length) {
-  if (level == kError || level == kFatal) last_error.set(message, length);
+  if (level == kError || level == kFatal) error_log.add({message, length});
 }
 
 [[noreturn]] void abort_in_one_line() {
-  abort_handler("ExecuTorch gave up: " + last_error.take());
+  abort_handler("ExecuTorch gave up: " + error_log.take());
   std::abort();
 }
 
 std::string reason(et::Error error) {
   std::string text = et::to_string(error);
-  const std::string logged = last_error.take();
+  const std::string logged = error_log.take();
   return logged.empty() ? text : text + ": " + logged;
 }
 
@@ -78,6 +81,8 @@ void start_runtime(std::uint32_t threads, bool weight_cache, void (*on_abort)(co
     check(et::set_option("XnnpackBackend", options.view()), "--weight-cache");
   }
 }
+
+void forget_logged_errors() { error_log.take(); }
 
 void refuse(const std::string& what, et::Error error) { throw UserError(what + " (" + reason(error) + ")"); }
 

@@ -15,6 +15,9 @@ namespace dsnet {
 /// return.
 void start_runtime(std::uint32_t threads, bool weight_cache, void (*on_abort)(const std::string&));
 
+/// Forgets what the runtime logged so far: the next refusal is about what comes next.
+void forget_logged_errors();
+
 /// Throws a UserError: `what` failed, and what the runtime said about it.
 [[noreturn]] void refuse(const std::string& what, executorch::runtime::Error error);
 

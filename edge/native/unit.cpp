@@ -112,4 +112,14 @@ const void* Unit::output(std::size_t index) const {
   return method_->get_output(index).toTensor().const_data_ptr();
 }
 
+void check_chain(const Unit& head, const Unit& body) {
+  if (body.is_head() || head.role() != (body.reads_image() ? Role::gate : Role::prefix))
+    throw UserError("unit " + body.name() + " cannot follow unit " + head.name() +
+                    "; a prefix is followed by a tail, a gate by a net");
+  const TensorInfo& features = head.outputs().front();
+  if (!body.reads_image() && !(features == body.input()))
+    throw UserError("unit " + body.name() + " reads " + body.input().text() + ", but unit " + head.name() + " gives " +
+                    features.text() + "; load both from one artifact");
+}
+
 }  // namespace dsnet

@@ -82,4 +82,7 @@ class Unit {
   bool has_run_ = false;
 };
 
+/// Throws a UserError unless `body` can follow `head`: a tail its prefix, a net a gate.
+void check_chain(const Unit& head, const Unit& body);
+
 }  // namespace dsnet
