@@ -1,0 +1,1 @@
+"""Supernet → Core ML: packages as coremltools writes them, one nested store, templates of their files."""

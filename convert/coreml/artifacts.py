@@ -1,0 +1,202 @@
+"""Supernet → Core ML artifacts: export, nest, check."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from common import sha256_bytes
+from convert.artifacts import NewArtifact, Request, Step, weights_of
+from convert.coreml.check import check_rebuilt
+from convert.coreml.export import Exporter
+from convert.coreml.nest import Nested, masters, nest
+from convert.coreml.options import PRECISIONS, CoreMlOptions, Precision
+from convert.coreml.shared_int8 import Substitute, Substitutes, half_scale
+from convert.errors import ConvertError
+from convert.fold import Tensors
+from convert.gamma_signs import separate_signs
+from convert.images import CheckImages
+from convert.quantized_weights import QuantizedWeights, payload_at, quantize_weights, scale_at
+from convert.slice_plan import ProgramPlan, plan_programs, weight_levels
+from convert.static_module import StaticProgram, input_shape, static_module
+from edge.bundle.coreml.index import FORMAT, Index, PackagePart
+from edge.bundle.coreml.multifunction import FIRST_VERSION
+from edge.bundle.coreml.package import Package, model_of
+from edge.bundle.manifest import Artifact, Program, TensorInfo
+from train.checkpoint import Checkpoint
+from train.spec import SupernetSpec
+
+__all__ = ["PRECISIONS", "convert", "coreml_artifacts", "count_steps"]
+
+
+def convert(checkpoint: Checkpoint, request: Request, images: CheckImages, step: Step) -> list[NewArtifact]:  # noqa: ARG001
+    """Return one artifact per precision; `step` is told what happens now, `count_steps` times.
+
+    Raises ConvertError when the supernet cannot be converted as asked or a check fails. No image is looked at: no
+    activation is quantized, and nothing runs Core ML here.
+    """
+    options = CoreMlOptions()
+    return coreml_artifacts(checkpoint, request.widths, request.precisions, request.classes, options, step)
+
+
+def count_steps(programs: int, precisions: Sequence[str]) -> int:
+    """Return how many times `convert` calls `step`."""
+    return (programs + 2) * len(precisions)
+
+
+def coreml_artifacts(
+    checkpoint: Checkpoint,
+    widths: Sequence[int],
+    precisions: Sequence[str],
+    classes: Sequence[str],
+    options: CoreMlOptions,
+    step: Step,
+) -> list[NewArtifact]:
+    """Return one artifact per precision with packages that have these class labels and say what `options` say."""
+    plans = plan_programs(checkpoint.spec, widths)
+    weight_levels(plans)  # a width that cannot be nested is refused before any work
+    unknown = [precision for precision in precisions if precision not in PRECISIONS]
+    if unknown:
+        raise ConvertError(f"unknown precision {unknown[0]}; valid for --runtime coreml: {', '.join(PRECISIONS)}")
+    return [
+        _artifact(checkpoint, plans, precision, classes, options, step)  # type: ignore[arg-type]
+        for precision in precisions
+    ]
+
+
+def _artifact(
+    checkpoint: Checkpoint,
+    plans: Sequence[ProgramPlan],
+    precision: Precision,
+    classes: Sequence[str],
+    options: CoreMlOptions,
+    step: Step,
+) -> NewArtifact:
+    spec, weights = checkpoint.spec, None
+    tensors = masters(checkpoint.tensors, plans, precision)
+    if precision == "int8":
+        plans, tensors = separate_signs(tensors, plans)
+        weights = quantize_weights(tensors, plans)
+    exporter = Exporter(spec, precision, options, _user_metadata(checkpoint, precision, classes))
+    packages: dict[str, Package] = {}
+    for plan in plans:
+        step(f"{precision}: {plan.name} through coremltools")
+        module = static_module(spec, plan, tensors)
+        packages[plan.name] = exporter.package(plan, module, _substitutes(module, weights, tensors))
+    step(f"{precision}: nesting {len(plans)} packages")
+    nested = nest(plans, list(packages.values()), tensors, spec.bn_epsilon, precision, weights)
+    step(f"{precision}: comparing rebuilt packages with coremltools'")
+    default = plans[0].name
+    merged = exporter.multifunction(packages, default) if _version(packages) >= FIRST_VERSION else None
+    check_rebuilt(nested, packages, merged, default)
+    return _new_artifact(spec, plans, precision, options, nested, _index(packages, merged, options, nested))
+
+
+def _substitutes(module: StaticProgram, weights: QuantizedWeights | None, tensors: Tensors) -> Substitutes:
+    """Return the shared integers and this width's scales for every convolution of a program, in int8."""
+    if weights is None:
+        return {}
+    return {
+        f"{name}.weight": Substitute(
+            np.ascontiguousarray(payload_at(weights[piece.name], piece)),
+            half_scale(scale_at(weights[piece.name], tensors, piece, module.epsilon)),
+        )
+        for name, piece in module.pieces.items()
+    }
+
+
+def _user_metadata(checkpoint: Checkpoint, precision: Precision, classes: Sequence[str]) -> dict[str, str]:
+    """Return what every package carries about itself: which network it is, and the names of its classes."""
+    spec = checkpoint.spec
+    model = {
+        "name": spec.name,
+        "precision": precision,
+        "checkpoint_sha256": checkpoint.sha256,
+        "input_size": spec.resolution,
+        "mean": spec.mean,
+        "std": spec.std,
+        "widths": spec.n_widths,
+        "gate_choices": spec.choices,
+    }
+    return {"dsnet.model": _json(model), "dsnet.classes": _json(list(classes))}
+
+
+def _index(packages: Mapping[str, Package], merged: Package | None, options: CoreMlOptions, nested: Nested) -> Index:
+    return Index(
+        format=FORMAT,
+        deployment_target=options.target,
+        specification_version=_version(packages),
+        image_input=options.image_input,
+        functions=list(packages),
+        all_functions=None if merged is None else [_part(path, content) for path, content in merged.items()],
+        recipe_sha256=sha256_bytes(nested.recipe),
+    )
+
+
+def _part(path: str, content: bytes) -> PackagePart:
+    return PackagePart(path=path, bytes=len(content), sha256=sha256_bytes(content))
+
+
+def _version(packages: Mapping[str, Package]) -> int:
+    return model_of(next(iter(packages.values()))).version
+
+
+def _new_artifact(
+    spec: SupernetSpec,
+    plans: Sequence[ProgramPlan],
+    precision: Precision,
+    options: CoreMlOptions,
+    nested: Nested,
+    index: Index,
+) -> NewArtifact:
+    data = (_json(index.model_dump(mode="json")) + "\n").encode()
+    record = Artifact(
+        runtime="coreml",
+        precision=precision,
+        file=_path("index", precision, "json"),
+        bytes=len(data),
+        sha256=sha256_bytes(data),
+        programs=[_program(spec, plan) for plan in plans],
+        runtime_version=f"coremltools {version('coremltools')}, not run: Core ML runs on Apple's systems alone",
+        parity=[],
+        provenance={
+            "exporter": f"coremltools {version('coremltools')}, torch {version('torch')}",
+            "deployment_target": options.target,
+            "image_input": options.image_input,
+        },
+    )
+    files = {
+        "store": (_path("weights", precision, "bin"), nested.store),
+        "recipe": (_path("recipe", precision, "json"), nested.recipe),
+        "template": (_path("template", precision, "bin"), nested.template),
+    }
+    return NewArtifact(record, data, weights_of(record, files))  # type: ignore[arg-type]
+
+
+def _path(stem: str, precision: str, suffix: str) -> str:
+    """Return where a file lies in a bundle; those of the default precision have the plain name."""
+    return f"coreml/{stem}{'' if precision == PRECISIONS[0] else f'_{precision}'}.{suffix}"
+
+
+def _program(spec: SupernetSpec, plan: ProgramPlan) -> Program:
+    """Return the manifest's entry of a program; everything that programs exchange is float32."""
+    given = _tensor("features" if plan.role == "tail" else "image", *input_shape(spec, plan))
+    gate_logits = _tensor("gate_logits", 1, max(len(spec.choices), 1))
+    outputs = [_tensor("logits", 1, spec.classes)]
+    if plan.role == "gate":
+        outputs = [gate_logits]
+    elif plan.role == "prefix":
+        block = spec.blocks[spec.gate_block].depthwise
+        features = _tensor("features", 1, block.out_channels[0], block.output_size, block.output_size)
+        outputs = [features, gate_logits]
+    return Program(name=plan.name, role=plan.role, width=plan.width, inputs=[given], outputs=outputs)
+
+
+def _tensor(name: str, *shape: int) -> TensorInfo:
+    return TensorInfo(name=name, shape=list(shape), dtype="float32")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""Core ML packages from nested weights: rebuilt, merged, checked; needs neither coremltools nor an Apple machine."""
