@@ -91,6 +91,13 @@ std::string Fields::text(const char* name) const {
   return value.get<std::string>();
 }
 
+bool Fields::flag(const char* name, bool otherwise) const {
+  if (!has(name)) return otherwise;
+  const Json& value = field(name);
+  if (!value.is_boolean()) refuse(name, "true or false", value);
+  return value.get<bool>();
+}
+
 std::uint64_t Fields::integer(const char* name, std::uint64_t lowest, std::uint64_t highest) const {
   const Json& value = field(name);
   const auto number = integer_in(value, lowest, highest);

@@ -31,6 +31,8 @@ class Fields {
 
   bool has(const char* name) const;
   std::string text(const char* name) const;
+  /// Returns true or false; `otherwise` where the field is null or missing.
+  bool flag(const char* name, bool otherwise) const;
   std::uint64_t integer(const char* name, std::uint64_t lowest, std::uint64_t highest) const;
   /// As `integer`; nothing where the field is null or missing.
   std::optional<std::uint64_t> optional_integer(const char* name, std::uint64_t lowest, std::uint64_t highest) const;

@@ -32,10 +32,10 @@ Network::Loaded Network::load(Unit::Spec spec, const Source& source) {
   if (!program) program = std::make_shared<ProgramFile>(source.pte);
   std::shared_ptr<const SlicedDataMap> slices;
   if (source.weights) {
-    auto& shared = weights_[*source.weights];
+    const auto& [store, recipe] = *source.weights;
+    auto& shared = weights_[{store, recipe, source.check_keys}];
     if (!shared)
-      shared = std::make_shared<SlicedDataMap>(
-          std::make_unique<NestedStore>(source.weights->first, source.weights->second));
+      shared = std::make_shared<SlicedDataMap>(std::make_unique<NestedStore>(store, recipe), source.check_keys);
     slices = shared;
   }
   units_.push_back(std::make_unique<Unit>(std::move(spec), program, slices));

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,8 @@ class Network {
     std::string pte;
     /// Paths of the store and the recipe; none: the program has its weights inside.
     std::optional<std::pair<std::string, std::string>> weights;
+    /// Whether every slice must have the SHA-256 that is its key.
+    bool check_keys = true;
   };
 
   struct Loaded {
@@ -56,7 +59,7 @@ class Network {
   const void* features_for(const Unit& tail);
 
   std::map<std::string, std::shared_ptr<const ProgramFile>> programs_;
-  std::map<std::pair<std::string, std::string>, std::shared_ptr<const SlicedDataMap>> weights_;
+  std::map<std::tuple<std::string, std::string, bool>, std::shared_ptr<const SlicedDataMap>> weights_;
   std::vector<std::unique_ptr<Unit>> units_;
   std::vector<float> image_;
   std::string image_path_;

@@ -40,7 +40,7 @@ Unit::Spec read_spec(const Fields& command) {
 }
 
 Network::Source read_source(const Fields& command) {
-  Network::Source source{command.text("pte"), std::nullopt};
+  Network::Source source{command.text("pte"), std::nullopt, command.flag("check_keys", true)};
   const auto store = command.optional_text("store"), recipe = command.optional_text("recipe");
   if (store.has_value() != recipe.has_value()) throw UserError("store and recipe go together");
   if (store) source.weights = {*store, *recipe};

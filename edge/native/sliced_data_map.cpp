@@ -2,7 +2,12 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <utility>
+
+#include <executorch/runtime/platform/log.h>
+
+#include "sha256.h"
 
 namespace dsnet {
 
@@ -15,12 +20,15 @@ namespace {
 
 /// Of copies, in bytes: what the store's tensors have.
 constexpr std::size_t kAlignment = 64;
+/// Before the hash in the keys of per-channel scales.
+constexpr std::string_view kScalePrefix = "scale_";
 
 void free_copy(void*, void* data, std::size_t) { std::free(data); }
 
 }  // namespace
 
-SlicedDataMap::SlicedDataMap(std::unique_ptr<const NestedStore> store) : store_(std::move(store)) {
+SlicedDataMap::SlicedDataMap(std::unique_ptr<const NestedStore> store, bool check_keys)
+    : store_(std::move(store)), check_keys_(check_keys) {
   for (const Slice& slice : store_->recipe().slices) slices_.emplace(slice.key, &slice);
 }
 
@@ -34,14 +42,17 @@ Result<FreeableBuffer> SlicedDataMap::get_data(std::string_view key) const {
   if (slice == nullptr) return Error::NotFound;
   const std::size_t bytes = store_->bytes(*slice);
   if (const std::byte* data = store_->in_place(*slice)) {
+    if (!is_named_by_content(*slice, data)) return Error::InvalidExternalData;
     ++served_.zero_copy;
     return FreeableBuffer(data, bytes, nullptr);
   }
   void* copy = nullptr;
   if (::posix_memalign(&copy, kAlignment, bytes) != 0) return Error::MemoryAllocationFailed;
+  FreeableBuffer owner(copy, bytes, free_copy);
   store_->copy(*slice, static_cast<std::byte*>(copy));
+  if (!is_named_by_content(*slice, static_cast<std::byte*>(copy))) return Error::InvalidExternalData;
   served_.copied_bytes += bytes;
-  return FreeableBuffer(copy, bytes, free_copy);
+  return owner;
 }
 
 Error SlicedDataMap::load_data_into(std::string_view key, void* buffer, std::size_t size) const {
@@ -67,6 +78,15 @@ SlicedDataMap::Served SlicedDataMap::take_served() const { return std::exchange(
 const Slice* SlicedDataMap::find(std::string_view key) const {
   const auto found = slices_.find(key);
   return found == slices_.end() ? nullptr : found->second;
+}
+
+bool SlicedDataMap::is_named_by_content(const Slice& slice, const std::byte* data) const {
+  if (!check_keys_) return true;
+  std::string_view hash = slice.key;
+  if (hash.substr(0, kScalePrefix.size()) == kScalePrefix) hash.remove_prefix(kScalePrefix.size());
+  if (sha256_hex(data, store_->bytes(slice)) == hash) return true;
+  ET_LOG(Error, "slice %s is not what its key says; copy the bundle again", slice.key.c_str());
+  return false;
 }
 
 }  // namespace dsnet

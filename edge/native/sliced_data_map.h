@@ -16,7 +16,8 @@ namespace dsnet {
 ///
 /// Where a slice lies in the store as it is, the runtime reads the mapped file itself; everything else is copied, and
 /// the runtime frees the copy once it has packed the weights. Keys are hashes of contents (docs/bundle.md): a weight
-/// cache that shares packed weights by key alone then never takes one network's weights for another's.
+/// cache that shares packed weights by key alone then never takes one network's weights for another's. And as the
+/// backend asks for a key without a size, the hash is what keeps it from reading past a slice that is too short.
 class SlicedDataMap final : public executorch::runtime::NamedDataMap {
  public:
   struct Served {
@@ -24,7 +25,8 @@ class SlicedDataMap final : public executorch::runtime::NamedDataMap {
     std::size_t zero_copy = 0;
   };
 
-  explicit SlicedDataMap(std::unique_ptr<const NestedStore> store);
+  /// `check_keys`: refuse a slice whose SHA-256 is not its key.
+  SlicedDataMap(std::unique_ptr<const NestedStore> store, bool check_keys);
 
   executorch::runtime::Result<const executorch::runtime::TensorLayout> get_tensor_layout(
       std::string_view key) const override;
@@ -39,8 +41,10 @@ class SlicedDataMap final : public executorch::runtime::NamedDataMap {
 
  private:
   const Slice* find(std::string_view key) const;
+  bool is_named_by_content(const Slice& slice, const std::byte* data) const;
 
   std::unique_ptr<const NestedStore> store_;
+  bool check_keys_;
   std::unordered_map<std::string_view, const Slice*> slices_;
   mutable Served served_;
 };
