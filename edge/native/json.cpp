@@ -149,13 +149,13 @@ const Json& Fields::array(const char* name, std::size_t max_entries) const {
   const Json& value = field(name);
   if (!value.is_array()) refuse(name, "a list", value);
   if (value.size() > max_entries)
-    throw UserError(place_ + "." + name + ": " + std::to_string(value.size()) + " entries; the limit is " +
+    throw UserError(place_ + ": " + name + ": " + std::to_string(value.size()) + " entries; the limit is " +
                     std::to_string(max_entries));
   return value;
 }
 
 void Fields::refuse(const std::string& name, const std::string& expected, const Json& found) const {
-  throw UserError(place_ + "." + name + ": expected " + expected + ", found " + shown(found));
+  throw UserError(place_ + ": " + name + ": expected " + expected + ", found " + shown(found));
 }
 
 const Json& Fields::field(const char* name) const {

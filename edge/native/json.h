@@ -26,7 +26,7 @@ std::string shown(const Json& value);
 /// The fields of one JSON object. Unknown fields are accepted: a later minor version may add some.
 class Fields {
  public:
-  /// `place` says in errors where the object is; both must outlive this.
+  /// `place` says in errors where the object is: "recipe.json: tensors[3]"; both must outlive this.
   Fields(const Json& object, const std::string& place);
 
   bool has(const char* name) const;

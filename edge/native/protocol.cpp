@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::uint64_t kMaxRuns = 1'000'000;
 constexpr std::uint64_t kMaxWidth = 255;
-const std::string kPlace = "command";
+const std::string kCommand = "command";
 
 Role read_role(const Fields& command) {
   static const std::map<std::string, Role> roles{
@@ -83,8 +83,8 @@ void Protocol::answer(const std::string& line) {
       {"classify", &Protocol::classify}, {"outputs", &Protocol::outputs}, {"canary", &Protocol::canary},
       {"memory", &Protocol::memory}};
   forget_logged_errors();
-  const Json value = parse_json(line, kPlace);
-  const Fields command(value, kPlace);
+  const Json value = parse_json(line, kCommand);
+  const Fields command(value, kCommand);
   const std::string name = command.text("do");
   const auto found = commands.find(name);
   if (found == commands.end())
@@ -111,10 +111,10 @@ void Protocol::image(const Fields& command) {
 }
 
 void Protocol::block(const Fields& command) {
+  const auto units = command.texts("units");
+  const std::size_t runs = command.integer("runs", 1, kMaxRuns);
   const auto thresholds = command.has("thresholds") ? command.numbers("thresholds") : std::vector<double>{};
-  const auto samples =
-      network_.run_block(command.texts("units"), command.integer("runs", 1, kMaxRuns), thresholds);
-  write_answer({{"samples_ms", samples}});
+  write_answer({{"samples_ms", network_.run_block(units, runs, thresholds)}});
 }
 
 void Protocol::classify(const Fields& command) {

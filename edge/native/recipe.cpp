@@ -61,7 +61,7 @@ std::optional<std::uint64_t> bytes_of(const Shape& shape, DType dtype) {
 
 StoredTensor read_tensor(const Json& value, const std::string& place, std::uint64_t store_bytes) {
   const Fields fields(value, place);
-  if (characters(fields.text("name")) > kMaxName) throw UserError(place + ".name: longer than 256 characters");
+  if (characters(fields.text("name")) > kMaxName) throw UserError(place + ": name: longer than 256 characters");
   StoredTensor tensor{DType::float32, read_shape(fields), fields.integer("offset", 0, kMaxSize)};
   const std::string dtype = fields.text("dtype");
   if (dtype == "int32") tensor.dtype = DType::int32;
@@ -71,7 +71,7 @@ StoredTensor read_tensor(const Json& value, const std::string& place, std::uint6
   const auto bytes = bytes_of(tensor.shape, tensor.dtype);
   // No sum can overflow: every term is below 2^30.
   if (tensor.offset % kAlignment != 0 || !bytes || tensor.offset + *bytes > store_bytes)
-    throw UserError(place + " is not aligned to 64 bytes inside a store of " + std::to_string(store_bytes));
+    throw UserError(place + ": not aligned to 64 bytes inside a store of " + std::to_string(store_bytes));
   return tensor;
 }
 
@@ -132,7 +132,7 @@ std::string check_file(
   if (sha256.size() != 64 || !all_of(sha256, "0123456789abcdef")) fields.refuse("sha256", "a SHA-256", sha256);
   const auto bytes = fields.integer("bytes", 1, kMaxSize), literals = fields.integer("literal_bytes", 1, kMaxSize);
   if (fields.integer("offset", 0, kMaxSize) + fields.integer("compressed_bytes", 1, kMaxSize) > template_bytes)
-    throw UserError(place + " lies outside a template of " + std::to_string(template_bytes) + " bytes");
+    throw UserError(place + ": lies outside a template of " + std::to_string(template_bytes) + " bytes");
   // At most 2^16 pieces of less than 2^30 bytes: the sums stay far below 2^64.
   std::uint64_t copied = 0, total = literals;
   for (const Json& piece : fields.array("pieces", kMaxEntries)) {

@@ -34,7 +34,7 @@ def runner() -> Command:
 @pytest.fixture(scope="session")
 def sanitized() -> Command:
     """Return the command that starts the runner as AddressSanitizer and UndefinedBehaviorSanitizer watch it."""
-    return [str(build("sanitized", executorch_root(), "-DDSNET_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"))]
+    return [str(build("sanitized", executorch_root(), "-DDSNET_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug"))]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,85 @@
+"""Timed blocks: how many samples, of what, and what they leave behind. No time itself is tested."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.bundle.reader import Bundle
+from tests.native.conversation import Command, answers, converse, images, load
+
+
+@pytest.mark.parametrize("units", [["prefix"], ["tail_01"], ["prefix", "tail_00"]])
+@pytest.mark.parametrize("runs", [1, 12])
+def test_a_block_has_one_positive_time_per_run(runner: Command, first: Bundle, units: list[str], runs: int) -> None:
+    loads = [load(first, name) for name in ("prefix", "tail_00", "tail_01")]
+    block = {"do": "block", "units": units, "runs": runs, "thresholds": [0.0]}
+    samples = answers(runner, [*loads, block])[-1]["samples_ms"]
+    assert len(samples) == runs
+    assert min(samples) > 0
+
+
+def test_a_tail_alone_reads_the_features_of_the_last_prefix_run(runner: Command, first: Bundle, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        images(first, 1, seed).tofile(tmp_path / f"image_{seed}")
+    answers(
+        runner,
+        [
+            *(load(first, name) for name in ("prefix", "tail_01")),
+            {"do": "image", "file": str(tmp_path / "image_0")},
+            {"do": "block", "units": ["prefix", "tail_01"], "runs": 1},
+            {"do": "outputs", "unit": "tail_01", "to": str(tmp_path / "together")},
+            {"do": "image", "file": str(tmp_path / "image_1")},
+            {"do": "block", "units": ["tail_01"], "runs": 3},
+            {"do": "outputs", "unit": "tail_01", "to": str(tmp_path / "alone")},
+            {"do": "block", "units": ["prefix"], "runs": 1},
+            {"do": "block", "units": ["tail_01"], "runs": 1},
+            {"do": "outputs", "unit": "tail_01", "to": str(tmp_path / "other")},
+        ],
+    )
+    assert (tmp_path / "alone").read_bytes() == (tmp_path / "together").read_bytes()
+    assert (tmp_path / "other").read_bytes() != (tmp_path / "together").read_bytes()
+
+
+def test_a_tail_alone_makes_its_features_where_no_prefix_has_run(
+    runner: Command, first: Bundle, tmp_path: Path
+) -> None:
+    loads = [load(first, name) for name in ("prefix", "tail_00")]
+    for units, name in ((["tail_00"], "alone"), (["prefix", "tail_00"], "together")):
+        block = {"do": "block", "units": units, "runs": 1}
+        answers(runner, [*loads, block, {"do": "outputs", "unit": "tail_00", "to": str(tmp_path / name)}])
+    assert (tmp_path / "alone").read_bytes() == (tmp_path / "together").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("units", "reason"),
+    [
+        ([], "one unit, or a head and a body"),
+        (["prefix", "tail_00", "tail_01"], "one unit, or a head and a body"),
+        (["tail_00", "prefix"], "a prefix is followed by a tail, a gate by a net"),
+        (["tail_00", "tail_01"], "a prefix is followed by a tail, a gate by a net"),
+        (["prefix", "prefix"], "a prefix is followed by a tail, a gate by a net"),
+        (["tail_09"], "no unit tail_09 is loaded; loaded: prefix, tail_00, tail_01"),
+    ],
+)
+def test_units_that_make_no_chain_are_refused(runner: Command, first: Bundle, units: list[str], reason: str) -> None:
+    loads = [load(first, name) for name in ("prefix", "tail_00", "tail_01")]
+    assert reason in converse(runner, [*loads, {"do": "block", "units": units, "runs": 1}]).error
+
+
+def test_a_tail_without_a_prefix_is_refused(runner: Command, first: Bundle) -> None:
+    said = converse(runner, [load(first, "tail_00"), {"do": "block", "units": ["tail_00"], "runs": 1}])
+    assert "load the prefix as well" in said.error
+
+
+def test_features_of_another_precision_are_refused(runner: Command, first: Bundle) -> None:
+    loads = [load(first, "prefix", "int8"), load(first, "tail_00")]
+    said = converse(runner, [*loads, {"do": "block", "units": ["prefix", "tail_00"], "runs": 1}])
+    assert said.error == (
+        "unit tail_00 reads float32 [1, 4, 2, 2], but unit prefix gives int8 [1, 4, 2, 2]; load both from one artifact"
+    )
+
+
+def test_the_canary_and_memory_answer_with_positive_numbers(runner: Command) -> None:
+    canary, memory = answers(runner, [{"do": "canary"}, {"do": "memory"}])
+    assert canary["canary_ms"] > 0
+    assert 0 < memory["file_bytes"] <= memory["resident_bytes"] <= memory["peak_bytes"]
