@@ -43,7 +43,9 @@ def _check_request(spec: SupernetSpec, request: Request, images: CheckImages) ->
     unknown = [precision for precision in request.precisions if precision not in valid]
     if unknown or not request.precisions:
         named = ", ".join(unknown) or "(none)"
-        raise ConvertError(f"unknown precision {named}; valid for --runtime {request.runtime}: {', '.join(valid)}")
+        raise ConvertError(
+            f"unknown precision {named}; valid for --precision with {request.runtime}: {', '.join(valid)}"
+        )
     if len(request.classes) != spec.classes:
         found = len(request.classes)
         raise ConvertError(f"{found} class names for a network of {spec.classes} classes; change --classes")

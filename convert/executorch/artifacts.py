@@ -11,7 +11,7 @@ from common import sha256_bytes
 from convert.artifacts import NewArtifact, Request, Step, weights_of
 from convert.executorch.check import check_parity, measure_accuracy
 from convert.executorch.lower import Task, lower_all
-from convert.executorch.nest import nest
+from convert.executorch.nest import Source, nest
 from convert.executorch.quantize import Quantization, observed
 from convert.fold import Tensors
 from convert.gamma_signs import separate_signs
@@ -71,7 +71,7 @@ def _artifact(
     files = lower_all(
         Task(spec, tensors, samples, weights, features), plans, lambda: step(f"{precision}: lowering programs")
     )
-    nested = nest(plans, files, tensors, spec.bn_epsilon, weights)
+    nested = nest(plans, files, Source(tensors, spec.bn_epsilon, weights))
     step(f"{precision}: comparing every program with its stock file")
     parity = check_parity(nested, plans, files, pictures[:PARITY_IMAGES])
     step(f"{precision}: measuring accuracy on {len(images.labels)} labelled images")

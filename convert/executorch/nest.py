@@ -2,13 +2,15 @@
 
 The stock exporter names a constant by the SHA-256 of its bytes. So no hook into it is needed: the bytes that a layer's
 slice must have give the name, and a name that is not there means that the exporter has changed, which is an error.
-What is no slice of a weight (biases, scales) is stored as it is, equal and prefix-equal ones once.
+In int8 the scales of weights are known too, and those of biases are products of them with an activation's scale. What
+is left (biases) is stored as it is, equal and prefix-equal ones once.
 """
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from common import sha256_bytes
 from convert.errors import ExportError
 from convert.fold import Float, Tensors, batch_norm, fold, weight_slice
-from convert.quantized_weights import QuantizedWeights, payload_at
+from convert.quantized_weights import QuantizedWeights, payload_at, scale_at
 from convert.slice_plan import LayerSlice, ProgramPlan, uses_of_layers
 from edge.bundle.executorch.pte import Region, constant_regions, merge
 from edge.bundle.nested.recipe import ALIGNMENT, DTYPES, FORMAT, PlainFile, Recipe, Slice, StoredTensor
@@ -36,21 +38,47 @@ class Nested:
     template: bytes = field(repr=False)
 
 
-def nest(
-    plans: Sequence[ProgramPlan],
-    files: Sequence[bytes],
-    tensors: Tensors,
-    epsilon: float,
-    weights: QuantizedWeights | None,
-) -> Nested:
-    """Return the nested form of the programs' stock files; `weights` are the shared integers, None in float32."""
+@dataclass(frozen=True)
+class Source:
+    """Where constants come from: the supernet's tensors, and the shared integers, None in float32."""
+
+    tensors: Tensors = field(repr=False)
+    epsilon: float
+    weights: QuantizedWeights | None = field(repr=False)
+
+    def widest(self, name: str, uses: Sequence[LayerSlice]) -> Array:
+        """Return a layer's weight, not folded, at the widest range that programs use."""
+        if self.weights is not None:
+            return _stored_layout(self.weights[name].payload, uses[0])
+        widest = max(uses, key=lambda piece: (piece.out_channels, piece.in_channels))
+        return _stored_layout(weight_slice(self.tensors, widest), widest)
+
+    def weight(self, piece: LayerSlice) -> Array:
+        """Return the weight that a program has at one width."""
+        if self.weights is not None:
+            return _stored_layout(payload_at(self.weights[piece.name], piece), piece)
+        return _stored_layout(fold(self.tensors, piece, self.epsilon)[0], piece)
+
+    def folded_scale(self, piece: LayerSlice) -> Float | None:
+        """Return what folding multiplies a float weight by, per output channel; None where nothing is folded."""
+        if self.weights is not None or piece.statistics is None:
+            return None
+        return batch_norm(self.tensors, piece, self.epsilon).scale
+
+    def quantization_scale(self, piece: LayerSlice) -> Float | None:
+        """Return the scales of an integer weight, per output channel."""
+        return scale_at(self.weights[piece.name], self.tensors, piece, self.epsilon) if self.weights else None
+
+
+def nest(plans: Sequence[ProgramPlan], files: Sequence[bytes], source: Source) -> Nested:
+    """Return the nested form of the programs' stock files."""
     regions = [constant_regions(file) for file in files]
     store = _Store()
     for name, uses in uses_of_layers(plans).items():
-        widest = _stored_layout(_widest(name, uses, tensors, weights), uses[0])
-        for piece in uses:
-            _add_weight(store, name, widest, piece, tensors, epsilon, weights)
-    _check_all_found(plans, regions, store)
+        _add_layer(store, name, uses, source)
+    _check_weights_found(plans, regions, source)
+    for file, found in zip(files, regions, strict=True):
+        _add_bias_scales(store, file, found)
     _add_the_rest(store, files, regions)
     template, plain_files = _templates(plans, files, regions, store)
     recipe = Recipe(
@@ -71,8 +99,6 @@ class _Store:
         self.data = bytearray()
         self.tensors: list[StoredTensor] = []
         self.slices: dict[str, Slice] = {}
-        self.layer_keys: dict[str, str] = {}
-        """Layer name and range → key of its weight."""
         self._places: dict[tuple[str, bytes], int] = {}
 
     def add(self, name: str, values: Array) -> int:
@@ -90,12 +116,9 @@ class _Store:
             place = self._places[dtype, content] = len(self.tensors) - 1
         return place
 
-
-def _widest(name: str, uses: Sequence[LayerSlice], tensors: Tensors, weights: QuantizedWeights | None) -> Array:
-    """Return a layer's weight at the widest range that programs use, OIHW."""
-    if weights is not None:
-        return weights[name].payload
-    return weight_slice(tensors, max(uses, key=lambda piece: (piece.out_channels, piece.in_channels)))
+    def values(self, piece: Slice) -> Float:
+        """Return the elements of an unscaled slice of a float32 vector."""
+        return np.frombuffer(self.data, np.float32, piece.shape[2], self.tensors[piece.tensor].offset).copy()
 
 
 def _stored_layout(weight: Array, piece: LayerSlice) -> Array:
@@ -104,44 +127,63 @@ def _stored_layout(weight: Array, piece: LayerSlice) -> Array:
     return np.ascontiguousarray(positions.transpose((1, 2, 0) if piece.layer.kind == "depthwise" else (0, 2, 1)))
 
 
-def _add_weight(
-    store: _Store,
-    name: str,
-    widest: Array,
-    piece: LayerSlice,
-    tensors: Tensors,
-    epsilon: float,
-    weights: QuantizedWeights | None,
-) -> None:
-    """Add the slice that a layer's weight is at one width."""
-    values: Array = payload_at(weights[name], piece) if weights is not None else fold(tensors, piece, epsilon)[0]
-    expected = _stored_layout(values, piece)
-    key = sha256(expected.tobytes()).hexdigest()
-    store.layer_keys[f"{name} {expected.shape} {piece.statistics}"] = key
-    if key in store.slices:
-        return
-    scale: Float | None = None
-    if weights is None and piece.statistics is not None:
-        scale = batch_norm(tensors, piece, epsilon).scale
-    axis = 2 if piece.layer.kind == "depthwise" else 0
-    store.slices[key] = Slice(
-        key=key,
-        tensor=store.add(f"{name}.weight", widest),
-        shape=[int(size) for size in expected.shape],
-        scale=None if scale is None else store.add(f"{name}.scale.{piece.statistics}", scale.reshape(1, 1, -1)),
-        axis=None if scale is None else axis,  # type: ignore[arg-type]
-    )
+def _add_layer(store: _Store, name: str, uses: Sequence[LayerSlice], source: Source) -> None:
+    """Add a layer's weight and its scales, and what every program uses of them."""
+    widest = store.add(f"{name}.weight", source.widest(name, uses))
+    every: Float | None = None
+    # The widest first: without batch norm, narrower scales are what its begin with.
+    for piece in sorted(uses, key=lambda piece: -piece.out_channels):
+        values, scale = source.weight(piece), source.folded_scale(piece)
+        scaled = {} if scale is None else {"scale": store.add(f"{name}.scale", scale.reshape(1, 1, -1))}
+        axis = {} if scale is None else {"axis": 2 if piece.layer.kind == "depthwise" else 0}
+        _add_slice(store, "", values, {"tensor": widest, "shape": list(values.shape), **scaled, **axis})
+        if (vector := source.quantization_scale(piece)) is None:
+            continue
+        every = vector if piece.statistics is not None or every is None else every
+        place = store.add(f"{name}.scale", every.reshape(1, 1, -1))
+        _add_slice(store, SCALE, vector, {"tensor": place, "shape": [1, 1, vector.size]})
 
 
-def _check_all_found(plans: Sequence[ProgramPlan], regions: Sequence[Sequence[Region]], store: _Store) -> None:
-    """Refuse a program in which the exporter wrote another weight than the layer's slice."""
-    there = {region.key for found in regions for region in found}
-    missing = [what for what, key in store.layer_keys.items() if key not in there]
-    if missing:
-        raise ExportError(
-            f"{len(missing)} weights are not in what ExecuTorch exported for {plans[0].name} … {plans[-1].name}, "
-            f"first {missing[0]}; this version of ExecuTorch lays weights out in another way"
-        )
+def _add_slice(store: _Store, prefix: str, values: Array, fields: Mapping[str, Any]) -> None:
+    key = prefix + sha256(values.tobytes()).hexdigest()
+    if key not in store.slices:
+        store.slices[key] = Slice.model_validate({"key": key, **fields})
+
+
+def _check_weights_found(plans: Sequence[ProgramPlan], regions: Sequence[Sequence[Region]], source: Source) -> None:
+    """Refuse programs in which the exporter wrote another weight than the layer's slice."""
+    for plan, found in zip(plans, regions, strict=True):
+        there = {region.key for region in found}
+        for piece in plan.layers:
+            if sha256(source.weight(piece).tobytes()).hexdigest() not in there:
+                raise ExportError(
+                    f"program {plan.name}: the weight of {piece.name} is not in what ExecuTorch exported; this version "
+                    "of ExecuTorch lays weights out in another way"
+                )
+
+
+def _add_bias_scales(store: _Store, file: bytes, regions: Sequence[Region]) -> None:
+    """Add the scales of a program's biases: a weight's scale times the scale of the activation that it meets."""
+    scales = [region for region in regions if region.key.startswith(SCALE)]
+    known = [store.slices[region.key] for region in scales if region.key in store.slices]
+    for region in (region for region in scales if region.key not in store.slices):
+        wanted = np.frombuffer(file, np.float32, region.bytes // 4, region.offset)
+        for piece in known:
+            factor = _factor(wanted, store.values(piece)) if piece.shape[2] == wanted.size else None
+            if factor is not None:
+                scale = store.add("activation.scale", np.full((1, 1, 1), factor, np.float32))
+                store.slices[region.key] = piece.model_copy(update={"key": region.key, "scale": scale, "axis": 0})
+                break
+
+
+def _factor(wanted: Float, vector: Float) -> np.float32 | None:
+    """Return the float32 f with vector · f == wanted in every bit, if there is one."""
+    near = wanted[0] / vector[0]
+    # Division and multiplication round: the factor is the quotient or a neighbour of it.
+    for factor in (near, np.nextafter(near, np.float32(0)), np.nextafter(near, np.float32(np.inf))):
+        if np.array_equal(vector * factor, wanted):
+            return np.float32(factor)
+    return None
 
 
 def _add_the_rest(store: _Store, files: Sequence[bytes], regions: Sequence[Sequence[Region]]) -> None:

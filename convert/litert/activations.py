@@ -21,6 +21,11 @@ from edge.bundle.litert.flatbuffer import Constants, write
 Ranges = dict[str, dict[str, NDArray[Any]]]
 """Tensor name → {"min": [1], "max": [1]}; tensor names are `tensor_name(index)`."""
 Float = NDArray[np.float32]
+DEAD = 1e-6
+"""A tensor whose values span less than this was zero on all images: an activation that never fired."""
+DEAD_SPAN = np.float32(255 * 2.0**-12)
+"""The range that it gets. With the quantizer's own (1e-9) XNNPACK cannot express the layer's requantization, and the
+runtime corrupts its heap over that."""
 
 
 def tensor_name(index: int) -> str:
@@ -34,7 +39,13 @@ def observe(graph: Graph, inputs: Iterable[Mapping[str, Float]]) -> Ranges:
     mode = CalibrationMode.CALIBRATION_PROFILER_BASED
     with quiet():
         ranges: Ranges = _quantizer(graph).calibrate(samples, num_threads=1, mode=mode)
-    return ranges
+    return {name: _alive(seen) for name, seen in ranges.items()}
+
+
+def _alive(seen: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    if float(np.max(seen["max"] - seen["min"])) >= DEAD:
+        return seen
+    return {**seen, "max": seen["max"] + DEAD_SPAN}
 
 
 def share_ranges(graphs: Sequence[Graph], ranges: Sequence[Ranges], features: Mapping[str, Any]) -> list[Ranges]:

@@ -156,6 +156,8 @@ class OperatingPoint(Record):
     runtime: Runtime
     precision: str
     device: str
+    runner: str = "python"
+    """What ran the programs when their latency was measured."""
     threads: Annotated[int, Field(ge=1, le=1024)]
     statistic: Literal["mean", "p95"]
     budget_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)]

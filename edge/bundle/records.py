@@ -108,7 +108,8 @@ def _clause(error: Any) -> str:
     text = message[:1].lower() + message[1:]
     found = repr(error["input"])
     scalar = isinstance(error["input"], str | int | float) and error["type"] != "value_error"
-    return f"{place}: {text}" + (f", found {found[:60]}" if scalar else "")
+    named = f"{place}: {text}" if place else text
+    return f"{named}, found {found[:60]}" if scalar else str(named)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

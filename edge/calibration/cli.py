@@ -32,6 +32,7 @@ def calibrate(
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Threads, where the latency table holds several.")
     ] = None,
+    runner: Annotated[str | None, typer.Option(help="Runner, where the latency table holds several.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable results.")] = False,
 ) -> None:
     """Find gate thresholds that keep a device within a budget.
@@ -50,7 +51,7 @@ def calibrate(
     names = _names(name, budgets)
     opened = open_bundle(bundle)
     check_changeable(bundle)
-    inputs = load_inputs(opened, latency, predictions, Selection(runtime, precision, device, threads))
+    inputs = load_inputs(opened, latency, predictions, Selection(runtime, precision, device, threads, runner))
     points = [operating_point(inputs, limit, label) for limit, label in zip(budgets, names, strict=True)]
     warnings = calibration_warnings(inputs, statistic)
     add_operating_points(opened.root, points)

@@ -1,7 +1,7 @@
 """What calibration works from: one run of a latency table and the predictions of the same artifact."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +37,13 @@ class Selection:
     precision: str | None = None
     device: str | None = None
     threads: int | None = None
+    runner: str | None = None
 
     def __str__(self) -> str:
         threads = None if self.threads is None else f"{self.threads} threads"
-        return " ".join(filter(None, (self.runtime, self.precision, self.device and f"on {self.device}", threads)))
+        runner = self.runner and f"by {self.runner}"
+        place = self.device and f"on {self.device}"
+        return " ".join(filter(None, (self.runtime, self.precision, place, threads, runner)))
 
     def fits(self, run: Run) -> bool:
         """Return whether a run is of the artifact, device and threads asked for."""
@@ -68,7 +71,7 @@ def load_inputs(bundle: Bundle, latency: Path, predictions: Path, selection: Sel
     if metadata.artifact_sha256 != artifact.sha256:
         raise _of_another_bundle(str(predictions), metadata.artifact_sha256, artifact.sha256, "predict")
     table = load_latency(latency)
-    fitting = Selection(artifact.runtime, artifact.precision, wanted.device, wanted.threads)
+    fitting = replace(wanted, runtime=artifact.runtime, precision=artifact.precision)
     run = find_run(table, fitting, str(latency), artifact.sha256)
     return Inputs(run, found, sha256_file(latency), sha256_file(predictions))
 
@@ -88,9 +91,12 @@ def find_run(
             raise _of_another_bundle(origin, strangers[0].artifact_sha256, artifact_sha256, "profile")
     if len(fitting) != 1:
         there = "; ".join(
-            str(Selection(run.runtime, run.precision, run.device, run.threads)) for run in fitting or table.runs
+            str(Selection(run.runtime, run.precision, run.device, run.threads, run.runner))
+            for run in fitting or table.runs
         )
-        problem = "several runs fit; choose with --device and --threads" if fitting else f"no run of {selection}"
+        problem = (
+            "several runs fit; choose with --device, --threads and --runner" if fitting else f"no run of {selection}"
+        )
         raise CalibrationError(f"{origin}: {problem}; valid: {there or 'none, run dsnet profile'}")
     if not fitting[0].complete:
         raise CalibrationError(

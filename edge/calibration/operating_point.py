@@ -52,6 +52,7 @@ def operating_point(inputs: Inputs, budget: Budget, name: str | None = None) -> 
         runtime=run.runtime,
         precision=run.precision,
         device=run.device,
+        runner=run.runner,
         threads=run.threads,
         statistic=budget.statistic,
         budget_ms=budget.ms,
@@ -73,7 +74,7 @@ def evaluate_point(point: OperatingPoint, predictions: Predictions, latency: Lat
 
     Raises CalibrationError when the predictions or the latencies are of another artifact, or lack one of its widths.
     """
-    selection = Selection(point.runtime, point.precision, point.device, point.threads)
+    selection = Selection(point.runtime, point.precision, point.device, point.threads, point.runner)
     run = find_run(latency, selection, artifact_sha256=point.artifact_sha256)
     if predictions.metadata.artifact_sha256 != point.artifact_sha256:
         raise CalibrationError(

@@ -35,6 +35,10 @@ class Device(Protocol):
     def name(self) -> str:
         """Return the short name, the key of latency tables and operating points: a serial, or `local`."""
 
+    @property
+    def runner(self) -> str:
+        """Return what runs the programs there: `python`, `native`."""
+
     def fingerprint(self) -> dict[str, Any]:
         """Return the facts that a latency depends on and that do not change from one run to the next."""
 

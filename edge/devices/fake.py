@@ -28,6 +28,7 @@ class FakeDevice:
         self._elapsed_ms = 0.0
 
     runtime_version = "fake 1.0"
+    runner = "python"
 
     def fingerprint(self) -> dict[str, Any]:
         """Return a fixed fingerprint."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
@@ -17,6 +17,8 @@ import psutil  # type: ignore[import-untyped]
 from edge.bundle.manifest import Artifact, Program
 from edge.calibration.score import choose, score
 from edge.devices.base import Workload
+from edge.devices.native import NativeWorkload
+from edge.errors import MeasurementError
 from edge.runtime.open_session import open_session
 from edge.runtime.route import GATE_LOGITS, IMAGE, Route, feed, real_values
 from edge.runtime.session import Array, Session
@@ -24,6 +26,8 @@ from edge.runtime.session import Array, Session
 if TYPE_CHECKING:
     from edge.bundle.reader import Bundle
 
+Runner = Literal["python", "native"]
+RUNNERS: tuple[Runner, ...] = get_args(Runner)
 CANARY = bytes(1 << 20)
 """1 MiB, hashed in about 1 ms: long against the clock's resolution, short against a block, and it fits the caches."""
 CANARY_RUNS = 5
@@ -34,6 +38,12 @@ class LocalDevice:
     """The machine this process runs on."""
 
     name = "local"
+
+    def __init__(self, runner: Runner = "python") -> None:
+        """`runner`: `python` runs programs in this process, `native` in dsnet-runner, for ExecuTorch."""
+        if runner not in RUNNERS:
+            raise MeasurementError(f"unknown runner {runner!r}; valid for --runner: {', '.join(RUNNERS)}")
+        self.runner = runner
 
     def fingerprint(self) -> dict[str, Any]:
         """Return CPU model, cores, governor, memory, operating system and Python; None where a fact cannot be read."""
@@ -52,7 +62,11 @@ class LocalDevice:
 
     @contextmanager
     def open(self, bundle: "Bundle", artifact: Artifact, programs: Sequence[str], threads: int) -> Iterator[Workload]:
-        """Load programs of an artifact in this process."""
+        """Load programs of an artifact in this process, or in one of the native runner."""
+        if self.runner == "native":
+            with NativeWorkload(bundle, artifact, programs, threads) as workload:
+                yield workload
+            return
         yield LocalWorkload(open_session(bundle, artifact, programs, threads), artifact)
 
 

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 def profile(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder, or a .zip of one.")],
     out: Annotated[Path, typer.Option(help="Latency table to write, or to add this run to (.json).")],
-    runtime: Annotated[str | None, typer.Option(help="Runtime, where the bundle holds several: litert.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Precision, where the bundle holds several: int8, wi8.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="Runtime, where the bundle holds several: litert, executorch.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision, where the bundle holds several.")] = None,
     widths: Annotated[str, typer.Option(help="Widths to measure: all, or indices such as 0,3.")] = "all",
+    runner: Annotated[
+        str, typer.Option(help="What runs the programs: python, or native (dsnet-runner, for ExecuTorch).")
+    ] = "python",
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads.")] = 1,
     ci: Annotated[
         str, typer.Option(help="Measure until every median is known to within this (95% confidence).")
@@ -60,7 +65,7 @@ def profile(
         run = profile_bundle(
             opened,
             opened.artifact(runtime, precision),
-            LocalDevice(),
+            LocalDevice(runner),  # type: ignore[arg-type]
             out,
             widths=parse_widths(widths),
             threads=threads,
@@ -95,6 +100,7 @@ def _result(run: "Run", out: Path) -> dict[str, Any]:
         "device": run.device,
         "runtime": run.runtime,
         "precision": run.precision,
+        "runner": run.runner,
         "threads": run.threads,
         "artifact_sha256": run.artifact_sha256,
         "environment": {name: value for name, value in run.environment.items() if name != "canary_ms"},
@@ -111,7 +117,7 @@ def _print_run(run: "Run", out: Path) -> None:
     from common.console import one_line, stdout, table
 
     columns = ("unit", "runs", "first", "p50", "p90", "p99", "mean", "MAD", "±CI")
-    title = f"{run.device}, {run.runtime} {run.precision}, {run.threads} thread(s), milliseconds"
+    title = f"{run.device}, {run.runtime} {run.precision}, {run.runner} runner, {run.threads} thread(s), milliseconds"
     console = stdout()
     console.print(table(title, columns, map(_row, _measured(run))))
     ratios = [

@@ -50,6 +50,8 @@ class Run(Record):
     """Fingerprint: CPU model, cores, governor where readable, runtime version, operating system."""
     runtime: Runtime
     precision: str
+    runner: str = "python"
+    """What ran the programs: `python` (the runtime's own package) or `native` (dsnet-runner)."""
     threads: Annotated[int, Field(ge=1, le=1024)]
     artifact_sha256: Sha256
     seed: int

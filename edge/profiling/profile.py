@@ -34,9 +34,9 @@ def profile_bundle(
 ) -> Run:
     """Measure an artifact on a device and keep the run in the latency table `out`, which is written after every block.
 
-    The run replaces the one of the same device, runtime, precision, threads and artifact; an unfinished one of the same
-    settings is continued. `widths` None means all. `on_block` sees the run after every block. Raises MeasurementError
-    when an unfinished run of other settings is in the way, and what the device raises.
+    The run replaces the one of the same device, runtime, precision, runner, threads and artifact; an unfinished one of
+    the same settings is continued. `widths` None means all. `on_block` sees the run after every block. Raises
+    MeasurementError when an unfinished run of other settings is in the way, and what the device raises.
     """
     units = plan_units(artifact, widths)
     table = load_latency(out) if out.exists() else LatencyTable(format=FORMAT, runs=[])
@@ -76,7 +76,7 @@ def with_run(table: LatencyTable, run: Run) -> LatencyTable:
 
 
 def _key(run: Run) -> tuple[object, ...]:
-    return run.device, run.runtime, run.precision, run.threads, run.artifact_sha256
+    return run.device, run.runtime, run.precision, run.runner, run.threads, run.artifact_sha256
 
 
 def _new_run(
@@ -92,6 +92,7 @@ def _new_run(
         },
         runtime=artifact.runtime,
         precision=artifact.precision,
+        runner=device.runner,
         threads=threads,
         artifact_sha256=artifact.sha256,
         seed=settings.seed,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from edge.runtime.image_sets import ImageSet
 
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder, or a .zip of one.")]
-Runtime = Annotated[str | None, typer.Option(help="Runtime, where the bundle holds several: litert.")]
-Precision = Annotated[str | None, typer.Option(help="Precision, where the bundle holds several: int8, wi8.")]
+Runtime = Annotated[str | None, typer.Option(help="Runtime, where the bundle holds several: litert, executorch.")]
+Precision = Annotated[str | None, typer.Option(help="Precision, where the bundle holds several.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable results.")]
 
 

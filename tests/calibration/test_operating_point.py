@@ -126,7 +126,7 @@ def test_a_table_of_another_precision_is_refused_with_what_there_is(case: Case) 
 
 def test_two_runs_that_fit_need_a_choice(case: Case) -> None:
     write_runs(case, {}, {"threads": 4})
-    assert "several runs fit; choose with --device and --threads" in refusal(case)
+    assert "several runs fit; choose with --device, --threads and --runner" in refusal(case)
     assert load_inputs(case.bundle, case.latency, case.predictions, Selection(threads=4)).run.threads == 4
 
 

@@ -73,7 +73,7 @@ def test_a_network_with_a_side_gate_is_calibrated_and_routes_images(run: Run, wo
     assert status == 0, err
     (answer,) = json.loads(out)["images"]
     assert answer["width"] in (0, 1)
-    for options in ((), ("--monolithic",)):
+    for options in ((), ("--as", "monolithic")):
         status, _, err = run("hydrate", bundle, "--widths", 1, *options, "--out", workplace / "one.tflite")
         assert status == 0, err
 

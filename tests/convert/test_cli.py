@@ -66,9 +66,9 @@ def test_a_second_precision_joins_the_bundle_and_keeps_its_own_provenance(
     [
         (["--noise", "--widths", "0,4"], "widths [0, 4] are not ascending choices of 0…3"),
         (["--noise", "--widths", "wide"], "--widths 'wide' is not a list of widths; give all, or indices such as 0,3"),
-        (["--noise", "--precision", "fp16"], "unknown precision fp16; valid for --precision: int8, wi8"),
+        (["--noise", "--precision", "fp16"], "unknown precision fp16; valid for --precision with litert: int8, wi8"),
         (["--noise", "--frontend", "nope"], "unknown front end 'nope'; valid for --frontend: onnx2tf, litert-torch"),
-        (["--noise", "--runtime", "tflite"], "unknown runtime 'tflite'; valid for --runtime: litert"),
+        (["--noise", "--runtime", "tflite"], "unknown runtime 'tflite'; valid for --runtime: litert, executorch"),
         ([], "name the images to calibrate on: either --data FOLDER or --noise"),
         (["--noise", "--classes", "three.txt"], "3 class names for a network of 10 classes; change --classes"),
         (["--noise", "--classes", "twice.txt"], "class 'a' is named twice"),
@@ -134,17 +134,21 @@ def test_hydrate_writes_a_plain_file_for_a_width(folder: Path, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out)["widths"] == [3]
     interpreter = Interpreter(model_path=str(folder / "w3.tflite"))
     assert sorted(interpreter.get_signature_list()) == ["prefix", "tail_03"]
-    assert dsnet("hydrate", folder / "b", *options, "--monolithic", "--out", folder / "m3.tflite") == 0
+    assert dsnet("hydrate", folder / "b", *options, "--as", "monolithic", "--out", folder / "m3.tflite") == 0
     assert list(Interpreter(model_path=str(folder / "m3.tflite")).get_signature_list()) == ["net_03"]
 
 
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["--widths", "2"], "width 2 is not in this bundle, which has 0, 3"),
+        (["--widths", "2"], "width 2 is not in this artifact, which has 0, 3; change --widths"),
         (["--widths", "x"], "--widths 'x' is not a list of widths; give all, or indices such as 0,3"),
-        (["--widths", "0,3", "--monolithic"], "--monolithic makes one width of 2 a program; name it with --widths"),
-        (["--widths", "0", "--runtime", "onnx"], "unknown runtime 'onnx'; valid for --runtime: litert"),
+        (
+            ["--widths", "0,3", "--as", "monolithic"],
+            "--as monolithic makes one width of 2 a program; name it with --widths",
+        ),
+        (["--widths", "0", "--as", "pte"], "unknown form 'pte'; valid for --as with litert: tflite, monolithic"),
+        (["--widths", "0", "--runtime", "onnx"], "no onnx int8 artifact; the bundle has: litert int8"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else None,
 )

@@ -4,6 +4,7 @@ bundle/               a complete bundle: two widths, a trunk gate, int8, nested 
 answers.json          what every program of the bundle answers to images given by a formula (`image` below)
 routing.json          gate logits, thresholds and the width that they mean
 supernet.safetensors  a checkpoint
+nested/               a store, its recipe and template, and the plain file they give (`tests.golden.nested_weights`)
 """
 
 import json
@@ -29,6 +30,7 @@ from edge.bundle.manifest import (
 from edge.bundle.writer import write_manifest
 from edge.calibration.score import choose, score
 from edge.runtime.litert_session import LiteRtSession
+from tests.golden.nested_weights import write_nested_weights
 from tests.golden.network import FEATURES, build
 from tests.golden.supernet import write_checkpoint
 
@@ -154,3 +156,4 @@ if __name__ == "__main__":
     write_json(HERE / "answers.json", answers(HERE / "bundle"))
     write_json(HERE / "routing.json", routing())
     write_checkpoint(HERE / "supernet.safetensors")
+    write_nested_weights(HERE / "nested")

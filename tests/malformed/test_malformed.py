@@ -7,10 +7,12 @@ import pytest
 from common import DsnetError
 from edge import BundleError
 from edge.bundle import open_bundle
+from edge.bundle.nested.weights import parse_recipe
 from edge.bundle.verify import verify
 from tests.malformed.build import HERE, write_all
 from train.checkpoint import load_checkpoint
 
+KINDS = ("bundles", "checkpoints", "recipes")
 EXPECTED = json.loads((HERE / "expected.json").read_text())
 
 
@@ -23,6 +25,10 @@ def refusal(path: Path, at: str) -> str:
     if at == "open":
         with pytest.raises(BundleError) as refused:
             open_bundle(path)
+        return str(refused.value)
+    if at == "recipe":
+        with pytest.raises(BundleError) as refused:
+            parse_recipe(path.read_bytes(), str(path))
         return str(refused.value)
     bundle = open_bundle(path)
     if at == "operating point":
@@ -52,23 +58,23 @@ def test_every_error_is_one_short_line() -> None:
 
 
 def test_every_malformed_file_has_an_expected_error() -> None:
-    found = {f"{kind}/{path.name}" for kind in ("bundles", "checkpoints") for path in (HERE / kind).iterdir()}
+    found = {f"{kind}/{path.name}" for kind in KINDS for path in (HERE / kind).iterdir()}
     assert found == set(EXPECTED)
 
 
 def test_building_them_again_gives_the_same_bytes(tmp_path: Path) -> None:
     write_all(tmp_path)
-    assert contents(tmp_path) == contents(HERE / "bundles", HERE / "checkpoints")
+    assert contents(tmp_path) == contents(*(HERE / kind for kind in KINDS))
 
 
 def contents(*folders: Path) -> dict[str, bytes]:
-    """Return every file's bytes by its path from bundles/ or checkpoints/ on."""
+    """Return every file's bytes by its path from the folder of its kind on."""
     found = {}
     for folder in folders:
         for path in folder.rglob("*"):
             if path.is_file():
                 parts = path.parts
-                start = max(i for i, part in enumerate(parts) if part in ("bundles", "checkpoints"))
+                start = max(i for i, part in enumerate(parts) if part in KINDS)
                 found["/".join(parts[start:])] = path.read_bytes()
     return found
 

@@ -36,7 +36,7 @@ def test_profile_prints_a_table_for_people(tmp_path: Path, capsys: pytest.Captur
     out = tmp_path / "latency.json"
     status, text, _ = dsnet(capsys, "profile", golden.FOLDER, "--out", out, *QUICK, "--widths", "0")
     assert status == 0
-    assert "local, litert int8, 1 thread(s)" in text
+    assert "local, litert int8, python runner, 1 thread(s)" in text
     assert "wrote" in text
     assert [entry.programs for entry in load_latency(out).runs[0].entries][-1] == ["prefix", "tail_00"]
 

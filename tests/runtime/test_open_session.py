@@ -1,4 +1,5 @@
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def test_tflite_runtime_serves_where_ai_edge_litert_is_missing(monkeypatch: pyte
 
 def test_a_machine_without_any_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(litert_session, "find_spec", installed())
+    monkeypatch.setattr(sys.modules["edge.runtime.open_session"], "find_spec", installed())
     assert available_runtimes() == ()
     with pytest.raises(RuntimeUnavailableError, match="pip install ai-edge-litert"):
         open_session(golden.bundle(), golden.artifact(), ["prefix"])

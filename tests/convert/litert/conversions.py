@@ -9,7 +9,8 @@ from tempfile import mkdtemp
 from typing import Any
 from unittest.mock import patch
 
-from convert.build_bundle import Request, build_bundle
+from convert.artifacts import Request
+from convert.build_bundle import build_bundle
 from convert.images import CheckImages
 from convert.litert.quantize import PRECISIONS
 from edge.bundle.reader import Bundle, open_bundle
@@ -29,7 +30,7 @@ def converted(frontend: str) -> Bundle:
     """Return a bundle of the tiny network, in every precision, made while every network connection fails."""
     out = Path(mkdtemp(prefix=f"bundle-{frontend}-"))
     atexit.register(shutil.rmtree, out, ignore_errors=True)
-    request = Request((0, 1, 2, 3), PRECISIONS, frontend, tuple("abcdefghij"))
+    request = Request((0, 1, 2, 3), "litert", PRECISIONS, tuple("abcdefghij"), frontend)
     with patch.object(socket.socket, "connect", _no_network), patch.object(socket, "getaddrinfo", _no_network):
         build_bundle(CHECKPOINT, request, CheckImages("noise", IMAGES, LABELS), out)
     return open_bundle(out)

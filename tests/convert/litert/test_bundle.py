@@ -190,7 +190,8 @@ def test_an_older_runtime_runs_every_program(bundle: Bundle, tmp_path: Path) -> 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 def test_a_failed_conversion_leaves_the_bundle_as_it_was(tmp_path: Path) -> None:
     from convert import ConvertError
-    from convert.build_bundle import Request, build_bundle
+    from convert.artifacts import Request
+    from convert.build_bundle import build_bundle
     from convert.images import CheckImages
     from edge.bundle.writer import write_manifest
 
@@ -203,7 +204,7 @@ def test_a_failed_conversion_leaves_the_bundle_as_it_was(tmp_path: Path) -> None
     }
     from dataclasses import replace
 
-    request = Request((0, 3), ("wi8",), "onnx2tf", tuple("abcdefghij"))
+    request = Request((0, 3), "litert", ("wi8",), tuple("abcdefghij"))
     with pytest.raises(ConvertError):
         build_bundle(replace(CHECKPOINT, tensors=broken), request, CheckImages("noise", IMAGES[:1], []), tmp_path)
     assert (tmp_path / "manifest.json").read_bytes() == manifest

@@ -8,7 +8,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from convert import SliceError
-from convert.build_bundle import Request, build_bundle
+from convert.artifacts import Request
+from convert.build_bundle import build_bundle
 from convert.images import CheckImages
 from convert.litert.quantize import PRECISIONS
 from edge.bundle.reader import open_bundle
@@ -60,7 +61,7 @@ NETWORKS = {
 def test_its_ends_convert_in_every_precision_with_parity_of_zero(spec: SupernetSpec, tmp_path: Path) -> None:
     sample = CheckImages("noise", images(spec, 4), [])
     ends = (0, spec.n_widths - 1)
-    build_bundle(trained_like(spec), Request(ends, PRECISIONS, "onnx2tf", CLASSES), sample, tmp_path)
+    build_bundle(trained_like(spec), Request(ends, "litert", PRECISIONS, CLASSES), sample, tmp_path)
     bundle = open_bundle(tmp_path)
     role = "tail" if spec.gate else "net"
     for precision in PRECISIONS:
@@ -82,7 +83,7 @@ def test_widths_that_disagree_on_the_sign_of_a_gamma_share_their_weights_all_the
     sizes = {}
     for label, checkpoint in {"agreeing": agreeing, "clashing": clashing}.items():
         sample = CheckImages("noise", images(spec, 4), [])
-        build_bundle(checkpoint, Request((0, 3), PRECISIONS, "onnx2tf", CLASSES), sample, tmp_path / label)
+        build_bundle(checkpoint, Request((0, 3), "litert", PRECISIONS, CLASSES), sample, tmp_path / label)
         artifacts = open_bundle(tmp_path / label).manifest.artifacts
         assert max(entry.max_abs_difference for artifact in artifacts for entry in artifact.parity) == 0
         sizes[label] = [artifact.bytes for artifact in artifacts]
@@ -95,7 +96,7 @@ def test_a_width_that_no_block_divides_is_refused_before_the_network_is_exported
     *others, last = TINY.stages
     spec = replace(TINY, stages=(*others, replace(last, channels=(63, 96, 128, 192))))
     told: list[str] = []
-    request = Request(ENDS, ("int8",), "onnx2tf", CLASSES)
+    request = Request(ENDS, "litert", ("int8",), CLASSES)
     with pytest.raises(SliceError, match=r"no block of 4 or more divides every output width of \[63, 192\]"):
         build_bundle(trained_like(spec), request, CheckImages("noise", images(spec, 1), []), tmp_path, told.append)
     assert told == []
