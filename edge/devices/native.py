@@ -113,7 +113,7 @@ class NativeProcess:
         try:
             answer = parse_json(line)
         except ValueError as error:
-            raise MeasurementError(f"dsnet-runner: its answer is {error}") from error
+            raise MeasurementError(f"dsnet-runner: its answer cannot be read: {error}") from error
         if not isinstance(answer, dict):
             raise MeasurementError(f"dsnet-runner: its answer is no JSON object: {_one_line(answer)}")
         return answer
