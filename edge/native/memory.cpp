@@ -1,5 +1,7 @@
 #include "memory.h"
 
+#include <malloc.h>
+
 #include <fstream>
 #include <string>
 
@@ -22,6 +24,14 @@ Memory memory() {
     std::getline(status, rest);
   }
   return found;
+}
+
+void release_freed_memory() {
+#if defined(__GLIBC__)
+  ::malloc_trim(0);
+#elif defined(M_PURGE)
+  ::mallopt(M_PURGE, 0);
+#endif
 }
 
 }  // namespace dsnet

@@ -14,4 +14,7 @@ struct Memory {
 
 Memory memory();
 
+/// Gives back what was allocated and freed again. Loading frees copies of weights, and the allocator would keep them.
+void release_freed_memory();
+
 }  // namespace dsnet

@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "gate.h"
 #include "mapped_file.h"
+#include "memory.h"
 #include "user_error.h"
 
 namespace dsnet {
@@ -39,10 +40,10 @@ Network::Loaded Network::load(Unit::Spec spec, const Source& source) {
     slices = shared;
   }
   units_.push_back(std::make_unique<Unit>(std::move(spec), program, slices));
-  if (!slices) return {*units_.back(), {}};
-  // The backend has packed what it read: the store's pages would only count twice.
-  slices->release_pages();
-  return {*units_.back(), slices->take_served()};
+  // The backend has packed what it read: the store's pages and the copies would only count twice.
+  if (slices) slices->release_pages();
+  release_freed_memory();
+  return {*units_.back(), slices ? slices->take_served() : SlicedDataMap::Served{}};
 }
 
 void Network::set_image(const std::string& path) {
