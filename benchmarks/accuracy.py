@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.device import one_device
-from common import DsnetError, atomic_write, check_writable, parse_widths
+from benchmarks.side_by_side import write_json
+from common import DsnetError, check_writable, parse_widths
 from common.console import progress, stdout, table
 from edge.devices.local import LocalDevice
 from train.augment import Normalise
@@ -135,7 +136,7 @@ class Comparison:
             str(width): "".join(map(str, row.astype(int))) for width, row in zip(network.widths, right, strict=True)
         }
         evaluation = {**made_from, "provenance": checkpoint.provenance, "right": lists}
-        _write_json(file, evaluation)
+        write_json(file, evaluation)
         return evaluation
 
     def _checkpoint(self, network: Network) -> Checkpoint:
@@ -328,11 +329,6 @@ def curves(result: Mapping[str, Any]) -> list[Curve]:
     ]
 
 
-def _write_json(path: Path, record: Mapping[str, Any]) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
@@ -359,7 +355,7 @@ def main() -> None:
     try:
         result = run(options)
         report(result)
-        _write_json(options.out / "accuracy.json", result)
+        write_json(options.out / "accuracy.json", result)
         drawn = draw(options.out / "accuracy", curves(result), title=title(result))
     except DsnetError as error:
         parser.exit(2, f"{error}\n")

@@ -10,7 +10,6 @@ combination of 20 quantiles of the score. All rules are judged on images they ne
 
 import argparse
 import itertools
-import json
 import os
 import platform
 import time
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common import atomic_write
+from benchmarks.side_by_side import write_json
 from common.console import stdout, table
 from edge.calibration.optimise import Problem, calibrate
 from edge.calibration.score import choose
@@ -150,8 +149,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "rows": rows,
     }
-    with atomic_write(options.out) as temporary:
-        temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(options.out, record)
     print(f"written to {options.out}")
 
 

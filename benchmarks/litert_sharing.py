@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import pairwise
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from common import atomic_write
+from benchmarks.side_by_side import OnBlock, ratio, repeat, show, time_blocks, write_json
 from common.console import progress, stdout, table
 from convert.artifacts import Request
 from convert.build_bundle import build_bundle
@@ -38,7 +38,7 @@ from edge.bundle.litert.hydrate import hydrate, hydrate_monolithic, hydrate_prog
 from edge.bundle.manifest import Artifact
 from edge.bundle.reader import open_bundle
 from edge.devices.local import LocalDevice
-from edge.profiling import Entry, Run, Settings, measure, paired_ratio, summarise
+from edge.profiling import Entry, Settings, summarise
 from train.checkpoint import Checkpoint
 from train.initialise import initial_tensors
 from train.side_gate import spread_choices
@@ -119,39 +119,26 @@ def compare_bytes(converted: Converted) -> dict[str, Any]:
     }
 
 
-class FileWorkload:
-    """Chains of loaded LiteRT programs, timed in this process; each keeps its interpreter and reads fixed inputs."""
+class LiteRtChain:
+    """Loaded LiteRT programs that run one after the other; each keeps its interpreter and reads fixed inputs."""
 
-    runtime_version = f"ai-edge-litert {version('ai-edge-litert')}"
+    def __init__(self, files: Sequence[bytes]) -> None:
+        """Load single-program files and hand the first one's features on once."""
+        self._loaded = [_Loaded(data) for data in files]
+        for loaded, following in pairwise(self._loaded):
+            following.feed(loaded.run())
 
-    def __init__(self, files: Mapping[str, bytes], chains: Mapping[str, Sequence[str]]) -> None:
-        self._chains = {unit: [_Loaded(files[name]) for name in names] for unit, names in chains.items()}
-        self._square = np.ones((256, 256), np.float32)
-        for chain in self._chains.values():
-            for loaded, following in pairwise(chain):
-                following.feed(loaded.run())
+    def run(self) -> None:
+        """Run the chain; the features of the first program really go into the second."""
+        value = self._loaded[0].run()
+        for loaded in self._loaded[1:]:
+            loaded.feed(value)
+            value = loaded.run()
 
-    def run_block(self, programs: Sequence[str], runs: int) -> list[float]:
-        """Time one chain; the features of the first program really go into the second."""
-        chain, samples = self._chains[programs[0]], []
-        for _ in range(runs):
-            start = time.perf_counter_ns()
-            value = chain[0].run()
-            for loaded in chain[1:]:
-                loaded.feed(value)
-                value = loaded.run()
-            samples.append((time.perf_counter_ns() - start) / 1e6)
-        return samples
-
-    def canary_ms(self) -> float:
-        """Return the time of a fixed matrix product."""
-        start = time.perf_counter_ns()
-        np.dot(self._square, self._square)
-        return (time.perf_counter_ns() - start) / 1e6
-
-    def fully_delegated(self, unit: str) -> bool:
+    @property
+    def fully_delegated(self) -> bool:
         """Return whether one XNNPACK node gives every program's outputs."""
-        return all(loaded.fully_delegated for loaded in self._chains[unit])
+        return all(loaded.fully_delegated for loaded in self._loaded)
 
 
 class _Loaded:
@@ -179,27 +166,23 @@ class _Loaded:
         return self._interpreter.get_tensor(self._output)
 
 
-def compare_latency(converted: Converted, settings: Settings, on_block: Callable[[Run], None]) -> dict[str, Any]:
+def compare_latency(converted: Converted, settings: Settings, on_block: OnBlock) -> dict[str, Any]:
     """Measure, per width, nested and plain static tails, prefix + tail, and the monolithic static model.
 
     Interleaved blocks.
     """
-    data = converted.data
-    files: dict[str, bytes] = {"prefix nested": converted.root("prefix")}
-    chains: dict[str, Sequence[str]] = {}
+    chains: dict[str, LiteRtChain] = {}
     for width in converted.widths:
         tail = f"tail_{width:02d}"
-        files |= {
-            f"{tail} nested": converted.root(tail),
-            f"{tail} static": hydrate_program(data, tail),
-            f"{tail} monolithic": hydrate_monolithic(data, ("prefix", tail), f"net_{width:02d}"),
+        monolithic = hydrate_monolithic(converted.data, ("prefix", tail), f"net_{width:02d}")
+        chains |= {
+            f"{tail} nested": LiteRtChain([converted.root(tail)]),
+            f"{tail} static": LiteRtChain([hydrate_program(converted.data, tail)]),
+            f"{tail} monolithic": LiteRtChain([monolithic]),
+            f"{tail} dynamic": LiteRtChain([converted.root("prefix"), converted.root(tail)]),
         }
-        chains |= {name: [name] for name in (f"{tail} nested", f"{tail} static", f"{tail} monolithic")}
-        chains[f"{tail} dynamic"] = ["prefix nested", f"{tail} nested"]
-    workload = FileWorkload(files, chains)
-    run = measure(workload, _empty_run(converted.artifact), [(name,) for name in chains], settings, on_block)
-    entries = {entry.programs[0]: entry for entry in run.entries}
-    rows = [{"macs": converted.macs[width], **_latency_row(width, entries, workload)} for width in converted.widths]
+    entries = time_blocks({name: repeat(chain.run) for name, chain in chains.items()}, settings, on_block)
+    rows = [{"macs": converted.macs[width], **_latency_row(width, entries, chains)} for width in converted.widths]
     return {
         "rows": rows,
         "median_nested_ratio": median(row["nested_static"]["value"] for row in rows),
@@ -208,33 +191,16 @@ def compare_latency(converted: Converted, settings: Settings, on_block: Callable
     }
 
 
-def _latency_row(width: int, entries: Mapping[str, Entry], workload: FileWorkload) -> dict[str, Any]:
-    nested, static, monolithic, dynamic = (
-        entries[f"tail_{width:02d} {kind}"] for kind in ("nested", "static", "monolithic", "dynamic")
-    )
-    delegated = [workload.fully_delegated(f"tail_{width:02d} {kind}") for kind in ("nested", "static", "monolithic")]
+def _latency_row(width: int, entries: Mapping[str, Entry], chains: Mapping[str, LiteRtChain]) -> dict[str, Any]:
+    kinds = ("nested", "static", "monolithic", "dynamic")
+    nested, static, monolithic, dynamic = (entries[f"tail_{width:02d} {kind}"] for kind in kinds)
     return {
         "width": width,
-        "p50_ms": {
-            kind: summarise(entries[f"tail_{width:02d} {kind}"]).p50_ms
-            for kind in ("nested", "static", "monolithic", "dynamic")
-        },
-        "nested_static": _ratio(nested, static),
-        "dynamic_monolithic": _ratio(dynamic, monolithic),
-        "fully_delegated": all(delegated),
+        "p50_ms": {kind: summarise(entries[f"tail_{width:02d} {kind}"]).p50_ms for kind in kinds},
+        "nested_static": ratio(nested, static),
+        "dynamic_monolithic": ratio(dynamic, monolithic),
+        "fully_delegated": all(chains[f"tail_{width:02d} {kind}"].fully_delegated for kind in kinds),
     }
-
-
-def _ratio(numerator: Entry, denominator: Entry) -> dict[str, float]:
-    ratio = paired_ratio(numerator, denominator)
-    return {"value": ratio.value, "low": ratio.interval.low, "high": ratio.interval.high, "pairs": ratio.pairs}
-
-
-def _empty_run(artifact: Artifact) -> Run:
-    return Run(
-        device="local", environment={"canary_ms": []}, runtime="litert", precision=artifact.precision, threads=1,
-        artifact_sha256=artifact.sha256, seed=0, entries=[], complete=False,
-    )  # fmt: skip
 
 
 def compare_loading(converted: Converted) -> list[dict[str, Any]]:
@@ -350,15 +316,11 @@ def _size_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _latency_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     times = (f"{row['p50_ms'][kind]:.3f}" for kind in ("static", "nested", "monolithic", "dynamic"))
-    return str(row["width"]), *times, _show(row["nested_static"]), _show(row["dynamic_monolithic"])
+    return str(row["width"]), *times, show(row["nested_static"]), show(row["dynamic_monolithic"])
 
 
 def _mib(size: float) -> str:
     return f"{size / 2**20:.1f}"
-
-
-def _show(ratio: Mapping[str, float]) -> str:
-    return f"{ratio['value']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
 
 
 def main() -> None:
@@ -376,8 +338,7 @@ def main() -> None:
     options = parser.parse_args()
     result = run(options)
     report(result)
-    with atomic_write(options.out) as temporary:
-        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(options.out, result)
     print(f"written to {options.out}")
 
 

@@ -9,7 +9,6 @@ Shapes: n images, r × r pixels.
 
 import argparse
 import copy
-import json
 import resource
 import sys
 import time
@@ -27,7 +26,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.device import one_device
-from common import DsnetError, atomic_write
+from benchmarks.side_by_side import write_json
+from common import DsnetError
 from common.console import progress, stdout, table
 from edge.devices.local import LocalDevice
 from edge.profiling import Entry, paired_ratio
@@ -371,8 +371,7 @@ def main() -> None:
     except DsnetError as error:
         parser.exit(2, f"{error}\n")
     report(result)
-    with atomic_write(options.out) as temporary:
-        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(options.out, result)
     print(f"written to {options.out}")
 
 

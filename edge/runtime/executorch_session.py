@@ -115,7 +115,8 @@ def _set_threads(threads: int) -> None:
             f"close it before opening one with {threads}"
         )
     if not _open_sessions and portable_lib._threadpool_get_thread_count() != threads:
-        portable_lib._unsafe_reset_threadpool(threads)
+        with native_stderr_silenced():
+            portable_lib._unsafe_reset_threadpool(threads)
 
 
 def _check_tensors(program: str, kind: str, expected: Sequence[TensorInfo], found: Sequence[Any]) -> None:
