@@ -3,7 +3,7 @@
 Numbers are the fields of coremltools' Model.proto, MIL.proto and FeatureTypes.proto.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge.bundle.coreml.protobuf import (
@@ -15,6 +15,7 @@ from edge.bundle.coreml.protobuf import (
     decoded,
     integer,
     integers,
+    map_order,
     message,
     parse,
     serialise,
@@ -132,14 +133,14 @@ def read_model(data: bytes) -> ModelFile:
 
 
 def write_multifunction(model: ModelFile) -> bytes:
-    """Return a model.mlmodel as coremltools writes it (deterministically: the functions' map is sorted by name)."""
+    """Return a model.mlmodel as coremltools writes it (deterministically: maps are sorted)."""
     described = [
         message(DESCRIPTION_FUNCTIONS, [text(FUNCTION_NAME, name), *function.interface])
         for name, function in model.functions.items()
     ]
     bodies = [
         message(PROGRAM_FUNCTIONS, [text(KEY, name), Field(VALUE, BYTES, model.functions[name].body)])
-        for name in sorted(model.functions)
+        for name in sorted(model.functions, key=map_order)
     ]
     return serialise(
         [
@@ -188,7 +189,7 @@ def with_user_metadata(data: bytes, values: Mapping[str, str]) -> bytes:
     entries |= {key: serialise([text(KEY, key), text(VALUE, value)]) for key, value in values.items()}
     changed = [
         *(part for part in metadata if part.number != METADATA_USER_DEFINED),
-        *(Field(METADATA_USER_DEFINED, BYTES, entries[key]) for key in sorted(entries)),
+        *(Field(METADATA_USER_DEFINED, BYTES, entries[key]) for key in sorted(entries, key=map_order)),
     ]
     others = (part for part in description if part.number != DESCRIPTION_METADATA)
     described = message(MODEL_DESCRIPTION, [*others, message(DESCRIPTION_METADATA, changed)])
@@ -257,9 +258,3 @@ def _each_value(data: bytes, kind: str, change: Callable[[list[Field]], list[Fie
             part = Field(part.number, part.kind, _each_value(part.value, below[part.number], change, depth + 1))
         changed.append(part)
     return serialise(changed)
-
-
-def names_of(features: Sequence[Feature]) -> Iterator[str]:
-    """Yield what each feature is, for people."""
-    for feature in features:
-        yield f"{feature.name} {feature.kind} {list(feature.shape)}"

@@ -75,6 +75,14 @@ def text(number: int, value: str) -> Field:
     return Field(number, BYTES, value.encode())
 
 
+def map_order(key: str) -> bytes:
+    """Return what to sort a map's keys by so that they lie as protobuf's deterministic serialisation puts them.
+
+    That is by their bytes, a key after those that it begins: no byte of UTF-8 is 255.
+    """
+    return key.encode() + b"\xff"
+
+
 def children(fields: Iterable[Field], number: int) -> list[bytes]:
     """Return the values of every field of this number that holds bytes."""
     return [field.value for field in fields if field.number == number and isinstance(field.value, bytes)]
