@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLD_RUNTIME := $(VENV)/tflite-runtime-2.14
 
-.PHONY: demo test lint unit clean
+.PHONY: demo test lint unit native clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dsnet demo --out runs/demo
@@ -18,6 +18,11 @@ lint: $(VENV)/.installed
 
 unit: $(VENV)/.installed $(OLD_RUNTIME)/.installed
 	$(BIN)/pytest -n 2
+
+# The native runner (docs/native.md): needs CMake, a C++17 compiler and nlohmann-json3-dev.
+native: $(VENV)/.installed
+	cmake -S edge/native -B build/native -DPYTHON3=$(abspath $(BIN))/python
+	cmake --build build/native --parallel
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed; set PYTHON=/path/to/python3.11")'
