@@ -21,8 +21,6 @@ Classifier::Classifier(Unit* head, std::vector<Unit*> bodies, std::vector<double
     if (head_ != nullptr) check_chain(*head_, *body);
     else if (bodies_.size() > 1 || !body->reads_image())
       throw UserError("no head is loaded that could choose between widths or feed a tail; load a prefix or a gate");
-    if (body->reads_image() && body->input().bytes != image_bytes())
-      throw UserError("unit " + body->name() + " reads an image of another size than the other units");
   }
 }
 

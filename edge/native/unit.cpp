@@ -116,10 +116,10 @@ void check_chain(const Unit& head, const Unit& body) {
   if (body.is_head() || head.role() != (body.reads_image() ? Role::gate : Role::prefix))
     throw UserError("unit " + body.name() + " cannot follow unit " + head.name() +
                     "; a prefix is followed by a tail, a gate by a net");
-  const TensorInfo& features = head.outputs().front();
-  if (!body.reads_image() && !(features == body.input()))
-    throw UserError("unit " + body.name() + " reads " + body.input().text() + ", but unit " + head.name() + " gives " +
-                    features.text() + "; load both from one artifact");
+  const TensorInfo& given = body.reads_image() ? head.input() : head.outputs().front();
+  if (!(given == body.input()))
+    throw UserError("unit " + body.name() + " reads " + body.input().text() + ", but unit " + head.name() +
+                    (body.reads_image() ? " reads " : " gives ") + given.text() + "; load both from one artifact");
 }
 
 }  // namespace dsnet

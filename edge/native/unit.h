@@ -82,7 +82,7 @@ class Unit {
   bool has_run_ = false;
 };
 
-/// Throws a UserError unless `body` can follow `head`: a tail its prefix, a net a gate.
+/// Throws a UserError unless `body` can follow `head`: a tail its prefix's features, a net a gate of the same image.
 void check_chain(const Unit& head, const Unit& body);
 
 }  // namespace dsnet

@@ -6,6 +6,7 @@ import pytest
 
 from edge.bundle.reader import Bundle
 from tests.native.conversation import Command, answers, converse, images, load
+from tests.native.data import ROUTING
 
 
 @pytest.mark.parametrize("units", [["prefix"], ["tail_01"], ["prefix", "tail_00"]])
@@ -76,6 +77,16 @@ def test_features_of_another_precision_are_refused(runner: Command, first: Bundl
     said = converse(runner, [*loads, {"do": "block", "units": ["prefix", "tail_00"], "runs": 1}])
     assert said.error == (
         "unit tail_00 reads float32 [1, 4, 2, 2], but unit prefix gives int8 [1, 4, 2, 2]; load both from one artifact"
+    )
+
+
+def test_a_net_of_another_image_than_its_gates_is_refused(runner: Command, first: Bundle) -> None:
+    gate = {"do": "load", "unit": "gate", "role": "gate", "pte": str(ROUTING), "method": "gate"}
+    # A tail is as good as a net of small images: one input, one output.
+    loads = [gate, load(first, "tail_01", unit="net_01", role="net")]
+    said = converse(runner, [*loads, {"do": "block", "units": ["gate", "net_01"], "runs": 1}])
+    assert said.error == (
+        "unit net_01 reads float32 [1, 4, 2, 2], but unit gate reads float32 [1, 3, 2, 2]; load both from one artifact"
     )
 
 
