@@ -5,12 +5,14 @@ differ between two conversions of one network and are made constant: the convers
 of the package's items are derived from their paths, and the model file is serialised with its maps sorted.
 """
 
+import gc
 import json
 import logging
 import tempfile
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,13 +61,13 @@ class Exporter:
         if substitutes:
             passes.append_pass(PASS)
             passes.set_options(PASS, {"substitutes": substitutes, "target": self.options.target})
-        with quiet(), warnings.catch_warnings(), torch.no_grad():
+        with quiet(), _earlier_objects_kept(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             model = coremltools.convert(
                 torch.jit.trace(network.eval(), example, check_trace=False),  # type: ignore[no-untyped-call]
                 convert_to="mlprogram",
                 minimum_deployment_target=coremltools.target[self.options.target],
-                compute_precision=self._compute_precision(),
+                compute_precision=self._compute_precision(pixels),
                 inputs=[self._input(plan, tuple(example.shape), pixels)],
                 outputs=[_tensor_type(name) for name in OUTPUTS.get(plan.role, ("logits",))],
                 pass_pipeline=passes,
@@ -98,10 +100,12 @@ class Exporter:
             specification.description.metadata.ParseFromString(model_of(next(iter(packages.values()))).metadata)
             return _canonical(model, specification)
 
-    def _compute_precision(self) -> Any:
+    def _compute_precision(self, pixels: bool) -> Any:
         if self.precision == "fp32":
             return coremltools.precision.FLOAT32
-        return coremltools.transform.FP16ComputePrecision(op_selector=lambda op: not _normalises(op))
+        if not pixels:
+            return coremltools.precision.FLOAT16
+        return coremltools.transform.FP16ComputePrecision(op_selector=lambda op: not _reads_image(op))
 
     def _input(self, plan: ProgramPlan, shape: tuple[int, ...], pixels: bool) -> Any:
         name = "features" if plan.role == "tail" else "image"
@@ -114,6 +118,19 @@ class Exporter:
             bias=[-mean for mean in self.spec.mean],
             color_layout=coremltools.colorlayout.RGB,
         )
+
+
+@contextmanager
+def _earlier_objects_kept() -> Iterator[None]:
+    """Leave what is there already out of garbage collection, which coremltools asks for after every program.
+
+    With all that it imports in memory, a collection takes longer than converting a small program.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _DividedByStd(nn.Module):
@@ -145,10 +162,10 @@ def _description(spec: SupernetSpec) -> str:
     return f"{spec.name}: one network of {spec.n_widths} widths, {programs}"
 
 
-def _normalises(op: Any) -> bool:
-    """Return whether an operation prepares the image: it stays in float32, and what it gives is rounded once."""
+def _reads_image(op: Any) -> bool:
+    """Return whether an operation divides the image by std: it stays in float32, and what it gives is rounded once."""
     source = op.inputs.get("x")
-    return op.op_type != "conv" and getattr(source, "op", op) is None and source.name == "image"
+    return source is not None and source.op is None and source.name == "image"
 
 
 def _tensor_type(name: str, shape: tuple[int, ...] | None = None) -> Any:

@@ -12,14 +12,29 @@ import pytest
 import torch
 
 from common import sha256_bytes
+from convert.coreml.nest import masters
 from convert.coreml.options import PRECISIONS, Precision
 from convert.quiet import quiet
+from convert.slice_plan import ProgramPlan, plan_programs
+from convert.static_module import input_shape, static_module
 from edge.bundle.coreml.blobs import read_blobs
 from edge.bundle.coreml.model_file import constants
 from edge.bundle.coreml.multifunction import merge
 from edge.bundle.coreml.package import ITEMS, MODEL, WEIGHTS, Package, model_of
 from tests.conftest import REPOSITORY
-from tests.convert.coreml.conversions import CHECKPOINT, CLASSES, FEW, converted, packages_of, references, weights_of
+from tests.convert.coreml.conversions import (
+    CHECKPOINT,
+    CLASSES,
+    FEW,
+    convert,
+    converted,
+    packages_of,
+    references,
+    weights_of,
+)
+from tests.convert.coreml.test_other_networks import MOBILENET_V1, MOBILENET_V2
+from tests.convert.supernets import trained_like
+from train.checkpoint import Checkpoint
 
 with quiet():
     import coremltools
@@ -31,8 +46,10 @@ with quiet():
 DATE = "com.github.apple.coremltools.conversion_date"
 HASHES = """
 from common import sha256_bytes
-from tests.convert.coreml.conversions import converted
-print(*map(sha256_bytes, converted("int8").files.values()))
+from tests.convert.coreml.conversions import convert
+from tests.convert.coreml.test_other_networks import MOBILENET_V1
+from tests.convert.supernets import trained_like
+print(*map(sha256_bytes, convert(trained_like(MOBILENET_V1), (0, 1), "int8").files.values()))
 """
 
 
@@ -54,36 +71,50 @@ def differing_fields(found: bytes, expected: Path) -> set[str]:
 
 
 def test_two_conversions_in_two_processes_give_equal_hashes() -> None:
-    expected = [sha256_bytes(data) for data in converted("int8").files.values()]
+    artifact = convert(trained_like(MOBILENET_V1), (0, 1), "int8")
     done = subprocess.run(
         [sys.executable, "-c", HASHES], cwd=REPOSITORY, env=os.environ | {"PYTHONHASHSEED": "12345"},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.split() == expected
+    assert done.stdout.split() == [sha256_bytes(data) for data in artifact.files.values()]
 
 
-@pytest.mark.parametrize("precision", ["fp16", "fp32"])
-def test_a_rebuilt_package_is_what_stock_coremltools_writes(precision: Precision, tmp_path: Path) -> None:
-    from convert.coreml.nest import masters
-    from convert.slice_plan import plan_programs
-    from convert.static_module import input_shape, static_module
-
-    plan = plan_programs(CHECKPOINT.spec, FEW)[-1]
-    module = static_module(CHECKPOINT.spec, plan, masters(CHECKPOINT.tensors, [plan], precision))
-    example = torch.zeros(input_shape(CHECKPOINT.spec, plan))
+def stock_package(checkpoint: Checkpoint, plan: ProgramPlan, precision: Precision, place: Path) -> Path:
+    """Convert one program as coremltools' documentation says, with our tensors' names and types."""
+    module = static_module(checkpoint.spec, plan, masters(checkpoint.tensors, [plan], precision))
+    example = torch.zeros(input_shape(checkpoint.spec, plan))
+    outputs = {"prefix": ("features", "gate_logits"), "gate": ("gate_logits",)}.get(plan.role, ("logits",))
+    given = "features" if plan.role == "tail" else "image"
     with quiet(), torch.no_grad():
         stock = coremltools.convert(
             torch.jit.trace(module, example),  # type: ignore[no-untyped-call]
-            inputs=[coremltools.TensorType(name="features", shape=example.shape, dtype=np.float32)],
-            outputs=[coremltools.TensorType(name="logits", dtype=np.float32)],
+            inputs=[coremltools.TensorType(name=given, shape=example.shape, dtype=np.float32)],
+            outputs=[coremltools.TensorType(name=name, dtype=np.float32) for name in outputs],
             minimum_deployment_target=coremltools.target.iOS18,
             compute_precision=coremltools.precision.FLOAT16 if precision == "fp16" else coremltools.precision.FLOAT32,
             skip_model_load=True,
         )
-        stock.save(str(tmp_path / "stock.mlpackage"))
+        stock.save(str(place))
+    return place
+
+
+@pytest.mark.parametrize(("number", "precision"), [(0, "fp16"), (-1, "fp16"), (-1, "fp32")])
+def test_a_rebuilt_package_is_what_stock_coremltools_writes(number: int, precision: Precision, tmp_path: Path) -> None:
+    plan = plan_programs(CHECKPOINT.spec, FEW)[number]
+    stock = stock_package(CHECKPOINT, plan, precision, tmp_path / "stock.mlpackage")
     rebuilt = packages_of(converted(precision))[plan.name]
-    assert rebuilt[WEIGHTS] == (tmp_path / "stock.mlpackage" / WEIGHTS).read_bytes()
-    assert differing_fields(rebuilt[MODEL], tmp_path / "stock.mlpackage") == set()
+    assert rebuilt[WEIGHTS] == (stock / WEIGHTS).read_bytes()
+    assert differing_fields(rebuilt[MODEL], stock) == set()
+
+
+def test_the_package_of_a_side_gate_is_what_stock_coremltools_writes(tmp_path: Path) -> None:
+    checkpoint = trained_like(MOBILENET_V2.with_side_gate((0, 1)))
+    plan = plan_programs(checkpoint.spec, [0])[0]
+    assert plan.role == "gate"
+    stock = stock_package(checkpoint, plan, "fp16", tmp_path / "stock.mlpackage")
+    rebuilt = packages_of(convert(checkpoint, (0,), "fp16"))["gate"]
+    assert rebuilt[WEIGHTS] == (stock / WEIGHTS).read_bytes()
+    assert differing_fields(rebuilt[MODEL], stock) == set()
 
 
 SUBSETS = [["prefix", "tail_03"], ["prefix", "tail_00", "tail_01"], ["tail_01"]]
