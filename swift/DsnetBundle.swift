@@ -83,7 +83,7 @@ public struct OperatingPoint: Decodable {
     }
 }
 
-struct Index: Decodable {
+struct CoreMLIndex: Decodable {
     let format: String
     let specificationVersion: Int
     let imageInput: String
@@ -188,7 +188,7 @@ public struct BundleFolder {
     }
 }
 
-func hexadecimal(_ digest: SHA256.Digest) -> String {
+private func hexadecimal(_ digest: SHA256.Digest) -> String {
     digest.map { String(format: "%02x", $0) }.joined()
 }
 
@@ -392,7 +392,7 @@ struct NestedWeights {
 }
 
 /// A float16's bits as float32, which is exact. By hand, because Float16 is not there on every Mac.
-func single(_ bits: UInt16) -> Float {
+private func single(_ bits: UInt16) -> Float {
     let exponent = UInt32(bits >> 10) & 31
     let fraction = UInt32(bits & 1023)
     let sign = UInt32(bits & 0x8000) << 16
@@ -404,7 +404,7 @@ func single(_ bits: UInt16) -> Float {
 }
 
 /// A float32 rounded to float16's bits: to nearest, ties to even, subnormals kept, infinity beyond the range.
-func half(_ value: Float) -> UInt16 {
+private func half(_ value: Float) -> UInt16 {
     let sign = UInt16(truncatingIfNeeded: value.bitPattern >> 16) & 0x8000
     let magnitude = value.bitPattern & 0x7FFF_FFFF
     if magnitude > 0x7F80_0000 { return sign | 0x7E00 }
@@ -424,7 +424,7 @@ func half(_ value: Float) -> UInt16 {
 public final class CoreMLNetwork: @unchecked Sendable {  // every property is a constant value
     public let folder: BundleFolder
     public let artifact: Manifest.Artifact
-    let index: Index
+    let index: CoreMLIndex
     let weights: NestedWeights
 
     public init(bundle: URL, precision: String) throws {
@@ -434,7 +434,7 @@ public final class CoreMLNetwork: @unchecked Sendable {  // every property is a 
             throw BundleError("no coreml \(precision) artifact in this bundle")
         }
         let data = try opened.verified(found.file, bytes: found.bytes, sha256: found.sha256)
-        let index = try BundleFolder.decode(Index.self, data, format: "dsnet-coreml", of: \.format)
+        let index = try BundleFolder.decode(CoreMLIndex.self, data, format: "dsnet-coreml", of: \.format)
         let files = (opened.manifest.weights ?? []).filter { fits($0.runtime, $0.precision) }
         let read = { (role: String) throws -> Data in
             guard let item = files.first(where: { $0.role == role }) else {

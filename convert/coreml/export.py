@@ -7,7 +7,6 @@ of the package's items are derived from their paths, and the model file is seria
 
 import gc
 import json
-import logging
 import tempfile
 import uuid
 import warnings
@@ -185,6 +184,3 @@ def _with_derived_identifiers(items: dict[str, Any]) -> bytes:
         "rootModelIdentifier": derived[items["rootModelIdentifier"]],
     }
     return (json.dumps(changed, indent=4, sort_keys=True) + "\n").encode()
-
-
-logging.getLogger("coremltools").setLevel(logging.ERROR)
