@@ -13,7 +13,7 @@ from convert.executorch.check import check_parity, measure_accuracy
 from convert.executorch.lower import Task, lower_all
 from convert.executorch.nest import Source, nest
 from convert.executorch.quantize import Quantization, observed
-from convert.fold import Tensors
+from convert.fold import Float, Tensors
 from convert.gamma_signs import separate_signs
 from convert.images import CheckImages
 from convert.quantized_weights import quantize_weights
@@ -56,12 +56,12 @@ def _artifact(
     spec, weights = checkpoint.spec, None
     tensors: Tensors = checkpoint.tensors
     floats = [static_module(spec, plan, tensors) for plan in plans]
-    samples: dict[str, Sequence[Tensor]] = {"image": pictures}
+    samples: dict[str, Sequence[Float]] = {"image": [picture.numpy() for picture in pictures]}
     features = None
     if spec.gate:
         with torch.no_grad():
-            samples["features"] = made = [floats[0](picture)[0] for picture in pictures]
-        features = observed(torch.cat(made))
+            made = [floats[0](picture)[0] for picture in pictures]
+        samples["features"], features = [values.numpy() for values in made], observed(made)
     if precision == "int8":
         plans, tensors = separate_signs(tensors, plans)
         weights = quantize_weights(tensors, plans)

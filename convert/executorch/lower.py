@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
-from torch import Tensor
 
 from convert.executorch.quantize import Quantization, quantize
-from convert.fold import Tensors
+from convert.fold import Float, Tensors
 from convert.quantized_weights import QuantizedWeights
 from convert.quiet import quiet
 from convert.slice_plan import ProgramPlan
@@ -35,8 +34,9 @@ class Task:
 
     spec: SupernetSpec
     tensors: Tensors = field(repr=False)
-    samples: dict[str, Sequence[Tensor]] = field(repr=False)
-    """Input name → values to measure activations on, NCHW; float programs need one."""
+    samples: dict[str, Sequence[Float]] = field(repr=False)
+    """Input name → values to measure activations on, NCHW; float programs need one. No tensors: each of those would
+    take a file descriptor on its way to another process."""
     weights: QuantizedWeights | None = field(default=None, repr=False)
     """The shared integers, or None for float32."""
     features: Quantization | None = None
@@ -58,7 +58,8 @@ def lower_all(task: Task, plans: Sequence[ProgramPlan], done: Callable[[], None]
 def lower(task: Task, plan: ProgramPlan) -> bytes:
     """Return the stock `.pte` of one program."""
     module = static_module(task.spec, plan, task.tensors)
-    samples = task.samples["features" if plan.role == "tail" else "image"]
+    values = task.samples["features" if plan.role == "tail" else "image"]
+    samples = [torch.from_numpy(value) for value in values]
     with quiet():
         if task.weights is None:
             exported = torch.export.export(module, (samples[0],))

@@ -37,7 +37,8 @@ class LoadedMethod:
         """
         try:
             with native_stderr_silenced():
-                method = Runtime.get().load_program(path, data_path=data_path).load_method(program.name)
+                loaded = Runtime.get().load_program(path, data_path=data_path)
+                method = loaded.load_method(program.name)
         except (RuntimeError, KeyError) as error:
             raise RuntimeUnavailableError(f"{runtime_version()} refuses program {program.name}: {error}") from error
         assert method is not None
@@ -47,6 +48,7 @@ class LoadedMethod:
         _check_tensors(program.name, "input", program.inputs, inputs)
         _check_tensors(program.name, "output", program.outputs, outputs)
         self._program = program
+        self._loaded = loaded  # a method does not keep its program alive
         self._method = method
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -46,6 +46,7 @@ def answers(path: Path, method: str, inputs: Sequence[Tensor], data_path: Path |
     with native_stderr_silenced():
         from executorch.runtime import Runtime
 
-        loaded = Runtime.get().load_program(path, data_path=data_path).load_method(method)
+        program = Runtime.get().load_program(path, data_path=data_path)
+        loaded = program.load_method(method)
     assert loaded is not None
     return [list(loaded.execute([value])) for value in inputs]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from convert.artifacts import Request
 from convert.build_bundle import build_bundle
@@ -49,9 +48,10 @@ def test_a_network_of_another_kind_converts_and_verifies(
 def test_several_processes_write_the_same_files_as_one() -> None:
     checkpoint = trained_like(MICRO)
     plans = plan_programs(MICRO, (0, 1, 4))
+    # As many as a conversion has: tensors took a file descriptor each on their way to another process.
     samples = {
-        "image": [torch.zeros(input_shape(MICRO, plans[0]))],
-        "features": [torch.zeros(input_shape(MICRO, plans[1]))],
+        name: [np.zeros(input_shape(MICRO, plan), np.float32) for _ in range(300)]
+        for name, plan in (("image", plans[0]), ("features", plans[1]))
     }
     task, done = Task(MICRO, checkpoint.tensors, samples), []
     files = lower_all(task, plans, lambda: done.append(1))
