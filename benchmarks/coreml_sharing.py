@@ -24,8 +24,8 @@ from common import atomic_write
 from common.console import progress, stdout, table
 from convert.artifacts import Request
 from convert.build_bundle import build_bundle
-from convert.coreml.artifacts import PRECISIONS
 from convert.coreml.nest import masters
+from convert.coreml.options import PRECISIONS
 from convert.fold import Tensors
 from convert.images import CheckImages, noise_images
 from convert.slice_plan import plan_programs

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from common import sha256_bytes
+from convert.coreml.options import CoreMlOptions
 from edge.bundle.manifest import Artifact, WeightsFile
 from edge.bundle.nested.weights import Role
 
@@ -21,6 +22,8 @@ class Request:
     classes: tuple[str, ...]
     frontend: str = "onnx2tf"
     """Exporter of LiteRT's float graph."""
+    coreml: CoreMlOptions = field(default_factory=CoreMlOptions)
+    """What Core ML packages say about themselves and on what they run."""
     replace: bool = False
     """Whether a bundle of another network may be replaced."""
 

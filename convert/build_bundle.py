@@ -9,7 +9,7 @@ from common import atomic_write
 from convert.artifacts import NewArtifact, Request
 from convert.errors import ConvertError
 from convert.images import CheckImages
-from convert.runtimes import load_runtime
+from convert.runtimes import load_runtime, runtime_entry
 from edge.bundle.checks import manifest_problems
 from edge.bundle.manifest import FORMAT, Gate, Manifest, Model, Width
 from edge.bundle.reader import MANIFEST_NAME, read_manifest
@@ -52,7 +52,7 @@ def _check_request(spec: SupernetSpec, request: Request, images: CheckImages) ->
     if len(set(request.classes)) != len(request.classes):
         repeated = next(name for name in request.classes if request.classes.count(name) > 1)
         raise ConvertError(f"class {repeated!r} is named twice; labels are matched by name, so change --classes")
-    if not images.images:
+    if runtime_entry(request.runtime).needs_images and not images.images:
         raise ConvertError("conversion needs at least one image; name a folder of images with --data")
 
 

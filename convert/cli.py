@@ -25,20 +25,35 @@ def convert(
             show_default=False,
         ),
     ] = None,
-    runtime: Annotated[str, typer.Option("--runtime", help="Target runtime: litert or executorch.")] = "litert",
+    runtime: Annotated[str, typer.Option("--runtime", help="Target runtime: litert, executorch or coreml.")] = "litert",
     precision: Annotated[
         list[str] | None,
         typer.Option(
             "--precision",
-            help="litert: int8 (static), wi8 (int8 weights, float arithmetic); executorch: int8, fp32; repeatable.  "
-            "[default: int8]",
+            help="litert: int8 (static), wi8 (int8 weights, float arithmetic); executorch: int8, fp32; coreml: fp16, "
+            "fp32, int8 (weights); repeatable.  [default: int8, for coreml fp16]",
             show_default=False,
         ),
     ] = None,
     widths: Annotated[str, typer.Option("--widths", help="Widths to ship: all, or indices such as 0,4,9,13.")] = "all",
     frontend: Annotated[
-        str, typer.Option("--frontend", help="Exporter of LiteRT's float graph: onnx2tf or litert-torch.")
+        str, typer.Option("--frontend", help="LiteRT: exporter of the float graph, onnx2tf or litert-torch.")
     ] = "onnx2tf",
+    deployment_target: Annotated[
+        str,
+        typer.Option(
+            "--deployment-target",
+            help="Core ML: oldest system, iOS16, iOS17, iOS18 or iOS26 (macOS alike); from iOS18 on one package "
+            "can hold all programs.",
+        ),
+    ] = "iOS18",
+    image_input: Annotated[
+        str,
+        typer.Option("--image-input", help="Core ML: tensor (normalised float32), or pixels (an RGB image)."),
+    ] = "tensor",
+    author: Annotated[str, typer.Option("--author", help="Core ML: the packages' author.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Core ML: the packages' licence.")] = "",
+    description: Annotated[str, typer.Option("--description", help="Core ML: the packages' short description.")] = "",
     images: Annotated[
         int, typer.Option("--images", min=1, max=100_000, help="How many images of --data to use, spread evenly.")
     ] = 200,
@@ -51,30 +66,34 @@ def convert(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle of another network at --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest's artifacts as JSON.")] = False,
 ) -> None:
-    """Convert a supernet to a bundle: one file for all widths.
+    """Convert a supernet to a bundle: one set of weights for all widths.
 
     Every width's weights are ranges of one shared payload. The conversion checks itself: each program's output is
-    identical to a plain static model of the same integers, or the conversion fails.
+    identical to that of a plain static model, or, for Core ML, every file to what coremltools writes; else it fails.
     """
     from common import check_writable, parse_widths
     from common.console import print_json, progress, stdout
     from convert.artifacts import Request
     from convert.build_bundle import build_bundle
+    from convert.coreml.options import CoreMlOptions
     from convert.errors import ConvertError
     from convert.images import load_check_images, noise_images
-    from convert.runtimes import check_runtime, load_runtime
+    from convert.runtimes import load_runtime, runtime_entry
     from convert.slice_plan import plan_programs
+    from edge.bundle.checks import artifact_bytes
     from edge.bundle.reader import MANIFEST_NAME
     from train.checkpoint import load_checkpoint
 
-    check_runtime(runtime)
-    if (data is None) == (not noise):
+    target = runtime_entry(runtime)
+    if (data is not None and noise) or (data is None and not noise and target.needs_images):
         raise ConvertError("name the images to calibrate on: either --data FOLDER or --noise")
+    coreml = CoreMlOptions(deployment_target, image_input, author, licence, description)  # type: ignore[arg-type]
     supernet = load_checkpoint(checkpoint)
     check_writable(out / MANIFEST_NAME)
     names = class_names(supernet, classes, data)
     chosen = parse_widths(widths) or tuple(range(supernet.spec.n_widths))
-    request = Request(chosen, runtime, tuple(precision or ["int8"]), names, frontend, replace)
+    precisions = tuple(precision or [target.default_precision])
+    request = Request(chosen, runtime, precisions, names, frontend, coreml, replace)
     programs = len(plan_programs(supernet.spec, chosen))
     sample = (
         load_check_images(data, supernet.spec, names, images)
@@ -91,7 +110,7 @@ def convert(
         print_json([artifact.model_dump(mode="json") for artifact in manifest.artifacts])
         return
     for artifact in manifest.artifacts:
-        stdout().print(artifact_table(artifact))
+        stdout().print(artifact_table(artifact, artifact_bytes(manifest, artifact)))
 
 
 def class_names(supernet: "Checkpoint", classes: Path | None, data: Path | None) -> tuple[str, ...]:
@@ -117,13 +136,14 @@ def class_names(supernet: "Checkpoint", classes: Path | None, data: Path | None)
     return tuple(folders) if len(folders) == expected else tuple(str(number) for number in range(expected))
 
 
-def artifact_table(artifact: "Artifact") -> "Table":
+def artifact_table(artifact: "Artifact", size: int) -> "Table":
     """Return what the conversion's own checks found, a row per program."""
     from common.console import table
 
     accuracy = {entry.width: entry for entry in artifact.accuracy}
     rows = []
-    for program, parity in zip(artifact.programs, artifact.parity, strict=True):
+    differences = {entry.program: f"{entry.max_abs_difference:g}" for entry in artifact.parity}
+    for program in artifact.programs:
         found = accuracy.get(program.width) if program.width is not None else None
         cells = (
             (
@@ -134,6 +154,6 @@ def artifact_table(artifact: "Artifact") -> "Table":
             if found
             else ("–", "–", "–")
         )
-        rows.append((program.name, f"{parity.max_abs_difference:g}", *cells))
-    title = f"{artifact.runtime} {artifact.precision}: {artifact.bytes:,} bytes for {len(artifact.programs)} programs"
+        rows.append((program.name, differences.get(program.name, "–"), *cells))
+    title = f"{artifact.runtime} {artifact.precision}: {size:,} bytes for {len(artifact.programs)} programs"
     return table(title, ("program", "nested − plain", "float top-1 %", f"{artifact.precision} top-1 %", "change"), rows)

@@ -1,6 +1,7 @@
 """The runtimes that a supernet is converted for: one folder each, with the same three steps: export → nest → check."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
 
@@ -10,7 +11,22 @@ from convert.images import CheckImages
 from convert.quiet import quiet
 from train.checkpoint import Checkpoint
 
-MODULES = {"litert": "convert.litert.artifacts", "executorch": "convert.executorch.artifacts"}
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a runtime before its packages are loaded."""
+
+    module: str
+    default_precision: str
+    needs_images: bool = True
+    """Whether a conversion looks at images: to quantize activations, or to compare answers."""
+
+
+RUNTIMES = {
+    "litert": Entry("convert.litert.artifacts", "int8"),
+    "executorch": Entry("convert.executorch.artifacts", "int8"),
+    "coreml": Entry("convert.coreml.artifacts", "fp16", needs_images=False),
+}
 
 
 class Runtime(Protocol):
@@ -28,18 +44,19 @@ class Runtime(Protocol):
         """Return how many times `convert` calls `step`."""
 
 
-def check_runtime(name: str) -> None:
-    """Raise a ConvertError that lists the valid names unless this is one."""
-    if name not in MODULES:
-        raise ConvertError(f"unknown runtime {name!r}; valid for --runtime: {', '.join(MODULES)}")
+def runtime_entry(name: str) -> Entry:
+    """Return what is known of a runtime; an unknown name is a ConvertError that lists the valid ones."""
+    if name not in RUNTIMES:
+        raise ConvertError(f"unknown runtime {name!r}; valid for --runtime: {', '.join(RUNTIMES)}")
+    return RUNTIMES[name]
 
 
 def load_runtime(name: str) -> Runtime:
     """Return a runtime's conversion by name; a missing package is a ConvertError that says what to install."""
-    check_runtime(name)
+    entry = runtime_entry(name)
     try:
         with quiet():  # exporters warn about what they would also like to find installed
-            module: Runtime = import_module(MODULES[name])
+            module: Runtime = import_module(entry.module)
     except ModuleNotFoundError as error:
         raise ConvertError(
             f"runtime {name} needs the package {error.name}; install it with: pip install 'dsnet-edge[convert]'"

@@ -48,7 +48,7 @@ COMMANDS = {
     ),
     "convert": Entry("convert.cli:convert", "Convert a supernet to a bundle: one file for all widths.", "convert"),
     "hydrate": Entry("edge.bundle.cli:hydrate", "Write a plain static file for chosen widths of a bundle."),
-    "profile": Entry("edge.profiling.cli:profile", "Measure the latency of every width of a bundle."),
+    "profile": Entry("edge.profiling.cli:app", "Measure the latency of every width of a bundle."),
     "predict": Entry("edge.runtime.cli:predict", "Run every width of a bundle over labelled images."),
     "calibrate": Entry("edge.calibration.cli:calibrate", "Find gate thresholds that keep a device within a budget."),
     "run": Entry("edge.runtime.cli:run", "Classify images; the gate picks the width of each."),

@@ -14,7 +14,6 @@ from convert.coreml.export import Exporter
 from convert.coreml.nest import Nested, masters, nest
 from convert.coreml.options import PRECISIONS, CoreMlOptions, Precision
 from convert.coreml.shared_int8 import Substitute, Substitutes, half_scale
-from convert.errors import ConvertError
 from convert.fold import Tensors
 from convert.gamma_signs import separate_signs
 from convert.images import CheckImages
@@ -28,8 +27,6 @@ from edge.bundle.manifest import Artifact, Program, TensorInfo
 from train.checkpoint import Checkpoint
 from train.spec import SupernetSpec
 
-__all__ = ["PRECISIONS", "convert", "coreml_artifacts", "count_steps"]
-
 
 def convert(checkpoint: Checkpoint, request: Request, images: CheckImages, step: Step) -> list[NewArtifact]:  # noqa: ARG001
     """Return one artifact per precision; `step` is told what happens now, `count_steps` times.
@@ -37,33 +34,17 @@ def convert(checkpoint: Checkpoint, request: Request, images: CheckImages, step:
     Raises ConvertError when the supernet cannot be converted as asked or a check fails. No image is looked at: no
     activation is quantized, and nothing runs Core ML here.
     """
-    options = CoreMlOptions()
-    return coreml_artifacts(checkpoint, request.widths, request.precisions, request.classes, options, step)
+    plans = plan_programs(checkpoint.spec, request.widths)
+    weight_levels(plans)  # a width that cannot be nested is refused before any work
+    return [
+        _artifact(checkpoint, plans, precision, request.classes, request.coreml, step)  # type: ignore[arg-type]
+        for precision in request.precisions
+    ]
 
 
 def count_steps(programs: int, precisions: Sequence[str]) -> int:
     """Return how many times `convert` calls `step`."""
     return (programs + 2) * len(precisions)
-
-
-def coreml_artifacts(
-    checkpoint: Checkpoint,
-    widths: Sequence[int],
-    precisions: Sequence[str],
-    classes: Sequence[str],
-    options: CoreMlOptions,
-    step: Step,
-) -> list[NewArtifact]:
-    """Return one artifact per precision with packages that have these class labels and say what `options` say."""
-    plans = plan_programs(checkpoint.spec, widths)
-    weight_levels(plans)  # a width that cannot be nested is refused before any work
-    unknown = [precision for precision in precisions if precision not in PRECISIONS]
-    if unknown:
-        raise ConvertError(f"unknown precision {unknown[0]}; valid for --runtime coreml: {', '.join(PRECISIONS)}")
-    return [
-        _artifact(checkpoint, plans, precision, classes, options, step)  # type: ignore[arg-type]
-        for precision in precisions
-    ]
 
 
 def _artifact(

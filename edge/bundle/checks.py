@@ -38,6 +38,12 @@ def artifact_widths(artifact: Artifact) -> list[int]:
     return sorted(program.width for program in artifact.programs if program.width is not None)
 
 
+def artifact_bytes(manifest: Manifest, artifact: Artifact) -> int:
+    """Return the size of an artifact with the weights files that belong to it."""
+    owner = artifact.runtime, artifact.precision
+    return artifact.bytes + sum(item.bytes for item in manifest.weights if (item.runtime, item.precision) == owner)
+
+
 def _label(artifact: Artifact) -> str:
     return f"artifact {artifact.runtime} {artifact.precision}"
 

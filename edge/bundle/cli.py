@@ -52,7 +52,9 @@ def hydrate(
     widths: Annotated[
         str, typer.Option("--widths", help="Widths to rebuild: all, or indices such as 3 or 0,3.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option("--out", help="The plain file to write; a folder for --as programs.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="The plain file to write; a folder for packages and --as programs.")
+    ],
     runtime: Annotated[str | None, typer.Option(help="Runtime, if the bundle has several.")] = None,
     precision: Annotated[str | None, typer.Option(help="Precision, if the bundle has several.")] = None,
     form: Annotated[
@@ -60,11 +62,15 @@ def hydrate(
         typer.Option(
             "--as",
             help="litert: tflite, or monolithic (one width as one program net_NN, without the gate). executorch: pte "
-            "(self-contained), ptd (weights in a file beside it), or programs (one .pte per program).  "
-            "[default: the first]",
+            "(self-contained), ptd (weights in a file beside it), or programs (one .pte per program). coreml: "
+            "mlpackage (a function per program, from iOS18 on), or packages (one per program).  "
+            "[default: the first that can be]",
             show_default=False,
         ),
     ] = None,
+    operating_points: Annotated[
+        bool, typer.Option("--operating-points", help="coreml: put the bundle's operating points into the metadata.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a plain static file for chosen widths of a bundle.
@@ -74,14 +80,15 @@ def hydrate(
     from common import atomic_write, check_writable, parse_widths, sha256_bytes
     from common.console import print_json
     from edge.bundle.checks import artifact_widths
-    from edge.bundle.plain_files import plain_files
+    from edge.bundle.plain_files import FOLDERS, FORMS, plain_files
     from edge.bundle.reader import open_bundle
 
-    check_writable(out / "program" if form == "programs" else out)
     opened = open_bundle(bundle)
     artifact = opened.artifact(runtime, precision)
+    is_folder = (form or FORMS[artifact.runtime][0]) in FOLDERS
+    check_writable(out / "file" if is_folder else out)
     chosen = list(parse_widths(widths) or artifact_widths(artifact))
-    files = plain_files(opened, artifact, chosen, form, out)
+    files = plain_files(opened, artifact, chosen, form, out, operating_points)
     for path, data in files.items():
         with atomic_write(path) as temporary:
             temporary.write_bytes(data)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from common.console import table
-from edge.bundle.checks import artifact_widths
+from edge.bundle.checks import artifact_bytes, artifact_widths
 from edge.bundle.manifest import Artifact, Manifest, OperatingPoint
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def tables(manifest: Manifest) -> Iterator["Table"]:
     """Yield the tables that describe a bundle: network, widths, artifacts, operating points where there are any."""
     yield table("Network", ("property", "value"), _network_rows(manifest))
     yield table("Widths", ("width", "name", "MACs", "parameters", "gate logit"), _width_rows(manifest))
-    yield table("Artifacts", ARTIFACTS, map(_artifact_row, manifest.artifacts))
+    yield table("Artifacts", ARTIFACTS, (_artifact_row(manifest, artifact) for artifact in manifest.artifacts))
     if manifest.operating_points:
         yield table("Operating points", POINTS, (_point_row(manifest, point) for point in manifest.operating_points))
 
@@ -43,10 +43,11 @@ def _width_rows(manifest: Manifest) -> Iterator[tuple[object, ...]]:
         yield width.index, width.name, f"{width.macs:,}", f"{width.params:,}", logit
 
 
-def _artifact_row(artifact: Artifact) -> tuple[object, ...]:
+def _artifact_row(manifest: Manifest, artifact: Artifact) -> tuple[object, ...]:
     difference = f"{max(item.max_abs_difference for item in artifact.parity):g}" if artifact.parity else "–"
     widths = ", ".join(map(str, artifact_widths(artifact)))
-    return artifact.runtime, artifact.precision, f"{artifact.bytes:,}", widths, difference, artifact.runtime_version
+    size = f"{artifact_bytes(manifest, artifact):,}"
+    return artifact.runtime, artifact.precision, size, widths, difference, artifact.runtime_version
 
 
 def _point_row(manifest: Manifest, point: OperatingPoint) -> tuple[object, ...]:

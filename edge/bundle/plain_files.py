@@ -1,9 +1,11 @@
 """Plain files of a runtime for chosen widths of a bundle, with ordinary weights: what `dsnet hydrate` writes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.bundle.coreml.hydrate import hydrate as hydrate_coreml
 from edge.bundle.litert.hydrate import hydrate as hydrate_litert
 from edge.bundle.litert.hydrate import hydrate_monolithic
 from edge.bundle.manifest import Artifact, Program
@@ -14,69 +16,100 @@ from edge.runtime.native_stderr import native_stderr_silenced
 
 Files = dict[Path, bytes]
 
-FORMS = {"litert": ("tflite", "monolithic"), "executorch": ("pte", "ptd", "programs")}
+FORMS = {
+    "litert": ("tflite", "monolithic"),
+    "executorch": ("pte", "ptd", "programs"),
+    "coreml": ("mlpackage", "packages"),
+}
 """Runtime → the forms its plain files can have, the usual one first."""
+FOLDERS = ("programs", "mlpackage", "packages")
+"""Forms that are folders."""
 
 
-def plain_files(bundle: Bundle, artifact: Artifact, widths: Sequence[int], form: str | None, out: Path) -> Files:
+@dataclass(frozen=True)
+class Choice:
+    """What of an artifact is to be rebuilt, and where."""
+
+    bundle: Bundle
+    artifact: Artifact
+    head: Program | None
+    bodies: Sequence[Program]
+    out: Path
+    operating_points: bool = False
+    """Whether the bundle's operating points go into the files' metadata."""
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the programs."""
+        return [program.name for program in (self.head, *self.bodies) if program]
+
+
+def plain_files(
+    bundle: Bundle,
+    artifact: Artifact,
+    widths: Sequence[int],
+    form: str | None,
+    out: Path,
+    operating_points: bool = False,
+) -> Files:
     """Return the plain files for some widths, by the path they are to be written to.
 
     `form` None means the runtime's usual one. Raises BundleError that lists the valid choices.
     """
-    forms = FORMS.get(artifact.runtime, ())
-    form = form or next(iter(forms), None)
-    if form not in forms:
+    forms = FORMS[artifact.runtime]
+    if form is not None and form not in forms:
         raise BundleError(f"unknown form {form!r}; valid for --as with {artifact.runtime}: {', '.join(forms)}")
+    if operating_points and artifact.runtime != "coreml":
+        raise BundleError("--operating-points is for coreml: no other runtime's files have a place for them")
     served = {program.width: program for program in artifact.programs if program.width is not None}
     missing = [width for width in widths if width not in served]
     if missing:
         valid = ", ".join(map(str, sorted(served)))
         raise BundleError(f"width {missing[0]} is not in this artifact, which has {valid}; change --widths")
-    heads = [program for program in artifact.programs if program.width is None]
-    return MAKERS[form](bundle, artifact, heads, [served[width] for width in widths], out)
+    head = next((program for program in artifact.programs if program.width is None), None)
+    choice = Choice(bundle, artifact, head, [served[width] for width in widths], out, operating_points)
+    return MAKERS[form or forms[0]](choice) if artifact.runtime != "coreml" else _coreml(choice, form)
 
 
-def _tflite(bundle: Bundle, artifact: Artifact, heads: list[Program], bodies: list[Program], out: Path) -> Files:
-    return {out: hydrate_litert(bundle.verified_bytes(artifact), [program.name for program in (*heads, *bodies)])}
+def _tflite(choice: Choice) -> Files:
+    return {choice.out: hydrate_litert(choice.bundle.verified_bytes(choice.artifact), choice.names)}
 
 
-def _monolithic(bundle: Bundle, artifact: Artifact, heads: list[Program], bodies: list[Program], out: Path) -> Files:
+def _monolithic(choice: Choice) -> Files:
     """One width as a single program net_NN, image → logits, without the gate."""
-    if len(bodies) != 1:
-        raise BundleError(f"--as monolithic makes one width of {len(bodies)} a program; name it with --widths")
-    (body,), nested = bodies, bundle.verified_bytes(artifact)
-    if body.role == "net":
-        return {out: hydrate_litert(nested, [body.name])}
-    return {out: hydrate_monolithic(nested, (heads[0].name, body.name), f"net_{body.width:02d}")}
+    if len(choice.bodies) != 1:
+        raise BundleError(f"--as monolithic makes one width of {len(choice.bodies)} a program; name it with --widths")
+    (body,), nested = choice.bodies, choice.bundle.verified_bytes(choice.artifact)
+    if body.role == "net" or choice.head is None:
+        return {choice.out: hydrate_litert(nested, [body.name])}
+    return {choice.out: hydrate_monolithic(nested, (choice.head.name, body.name), f"net_{body.width:02d}")}
 
 
-def _pte(bundle: Bundle, artifact: Artifact, heads: list[Program], bodies: list[Program], out: Path) -> Files:
+def _pte(choice: Choice) -> Files:
     """One self-contained file."""
-    names = [program.name for program in (*heads, *bodies)]
-    constants = open_nested_weights(bundle, artifact).constants(_program_files(names))
-    return {out: _serializer("pte").with_constants(bundle.verified_bytes(artifact), names, constants)}
+    constants = open_nested_weights(choice.bundle, choice.artifact).constants(_program_files(choice))
+    program = choice.bundle.verified_bytes(choice.artifact)
+    return {choice.out: _serializer("pte").with_constants(program, choice.names, constants)}
 
 
-def _ptd(bundle: Bundle, artifact: Artifact, heads: list[Program], bodies: list[Program], out: Path) -> Files:
+def _ptd(choice: Choice) -> Files:
     """A program file without weights, and a data file beside it."""
-    names = [program.name for program in (*heads, *bodies)]
-    constants = open_nested_weights(bundle, artifact).constants(_program_files(names))
-    serializer = _serializer("ptd")
+    constants = open_nested_weights(choice.bundle, choice.artifact).constants(_program_files(choice))
+    serializer, program = _serializer("ptd"), choice.bundle.verified_bytes(choice.artifact)
     return {
-        out.with_suffix(".pte"): serializer.without_constants(bundle.verified_bytes(artifact), names),
-        out.with_suffix(".ptd"): serializer.data_file(constants),
+        choice.out.with_suffix(".pte"): serializer.without_constants(program, choice.names),
+        choice.out.with_suffix(".ptd"): serializer.data_file(constants),
     }
 
 
-def _programs(bundle: Bundle, artifact: Artifact, heads: list[Program], bodies: list[Program], out: Path) -> Files:
+def _programs(choice: Choice) -> Files:
     """A folder with one self-contained file per program, filled in from templates: no serializer, no ExecuTorch."""
-    weights = open_nested_weights(bundle, artifact)
-    names = [program.name for program in (*heads, *bodies)]
-    return {out / path: weights.file(path) for path in _program_files(names)}
+    weights = open_nested_weights(choice.bundle, choice.artifact)
+    return {choice.out / path: weights.file(path) for path in _program_files(choice)}
 
 
-def _program_files(names: Sequence[str]) -> list[str]:
-    return [f"{name}.pte" for name in names]
+def _program_files(choice: Choice) -> list[str]:
+    return [f"{name}.pte" for name in choice.names]
 
 
 def _serializer(form: str) -> Any:
@@ -91,7 +124,14 @@ def _serializer(form: str) -> Any:
     return pte
 
 
-MAKERS: dict[str, Callable[[Bundle, Artifact, list[Program], list[Program], Path], Files]] = {
+def _coreml(choice: Choice, form: Any) -> Files:
+    """A package with every program, or one package each; which is usual depends on the deployment target."""
+    return hydrate_coreml(
+        choice.bundle, choice.artifact, choice.names, choice.out, form, operating_points=choice.operating_points
+    )
+
+
+MAKERS: dict[str, Callable[[Choice], Files]] = {
     "tflite": _tflite,
     "monolithic": _monolithic,
     "pte": _pte,

@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from common import atomic_write
+from edge.bundle.coreml.index import FORMAT as COREML_FORMAT
+from edge.bundle.coreml.index import Index
 from edge.bundle.manifest import FORMAT as MANIFEST_FORMAT
 from edge.bundle.manifest import Manifest
 from edge.bundle.nested.recipe import FORMAT as RECIPE_FORMAT
@@ -20,6 +22,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent
 RECORDS: dict[str, tuple[type[BaseModel], str]] = {
     "manifest": (Manifest, MANIFEST_FORMAT),
+    "coreml": (Index, COREML_FORMAT),
     "recipe": (Recipe, RECIPE_FORMAT),
     "latency": (LatencyTable, LATENCY_FORMAT),
     "predictions": (Metadata, PREDICTIONS_FORMAT),

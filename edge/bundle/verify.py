@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from edge.bundle.coreml.check import check_programs as check_coreml_programs
 from edge.bundle.executorch.check import check_programs as check_executorch_programs
 from edge.bundle.litert.check import check_programs as check_litert_programs
 from edge.bundle.manifest import Artifact, WeightsFile
@@ -19,6 +20,7 @@ Claims = Iterator[tuple[str, Callable[[], str]]]
 PROGRAM_CHECKS: dict[str, Callable[[Bundle, Artifact], Claims]] = {
     "litert": check_litert_programs,
     "executorch": check_executorch_programs,
+    "coreml": check_coreml_programs,
 }
 """Runtime → the claims about an artifact's content; unreadable content is a BundleError."""
 

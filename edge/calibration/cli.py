@@ -33,6 +33,12 @@ def calibrate(
         int | None, typer.Option(min=1, max=1024, help="Threads, where the latency table holds several.")
     ] = None,
     runner: Annotated[str | None, typer.Option(help="Runner, where the latency table holds several.")] = None,
+    stand_in: Annotated[
+        bool,
+        typer.Option(
+            help="Take predictions of another artifact of the bundle, for one that cannot run here (Core ML)."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable results.")] = False,
 ) -> None:
     """Find gate thresholds that keep a device within a budget.
@@ -51,7 +57,7 @@ def calibrate(
     names = _names(name, budgets)
     opened = open_bundle(bundle)
     check_changeable(bundle)
-    inputs = load_inputs(opened, latency, predictions, Selection(runtime, precision, device, threads, runner))
+    inputs = load_inputs(opened, latency, predictions, Selection(runtime, precision, device, threads, runner), stand_in)
     points = [operating_point(inputs, limit, label) for limit, label in zip(budgets, names, strict=True)]
     warnings = calibration_warnings(inputs, statistic)
     add_operating_points(opened.root, points)

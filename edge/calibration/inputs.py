@@ -22,6 +22,8 @@ class Inputs:
     predictions: Predictions
     latency_sha256: str
     predictions_sha256: str
+    stand_in: bool = False
+    """Whether the predictions are another artifact's of the same bundle."""
 
     @property
     def samples(self) -> list[Samples]:
@@ -50,11 +52,14 @@ class Selection:
         return all(wanted in (None, getattr(run, name)) for name, wanted in vars(self).items())
 
 
-def load_inputs(bundle: Bundle, latency: Path, predictions: Path, selection: Selection | None = None) -> Inputs:
+def load_inputs(
+    bundle: Bundle, latency: Path, predictions: Path, selection: Selection | None = None, stand_in: bool = False
+) -> Inputs:
     """Read a latency table and predictions and make sure that they are of this bundle's artifact.
 
-    Runtime and precision are those of the predictions unless `selection` says otherwise. Raises an EdgeError that says
-    which file does not fit and what to run again.
+    Runtime and precision are those of the predictions unless `selection` says otherwise. With `stand_in`, predictions
+    of another artifact of the bundle are taken, for an artifact that cannot run where the images are. Raises an
+    EdgeError that says which file does not fit and what to run again.
     """
     if bundle.manifest.gate is None:
         raise CalibrationError(f"{bundle.place}: the bundle has no gate, so there is nothing to calibrate")
@@ -62,18 +67,19 @@ def load_inputs(bundle: Bundle, latency: Path, predictions: Path, selection: Sel
     found = load_predictions(predictions)
     metadata = found.metadata
     artifact = bundle.artifact(wanted.runtime or metadata.runtime, wanted.precision or metadata.precision)
-    if (artifact.runtime, artifact.precision) != (metadata.runtime, metadata.precision):
+    answering = bundle.artifact(metadata.runtime, metadata.precision) if stand_in else artifact
+    if (answering.runtime, answering.precision) != (metadata.runtime, metadata.precision):
         raise CalibrationError(
             f"{predictions}: predictions of {metadata.runtime} {metadata.precision}, not of {artifact.runtime} "
             f"{artifact.precision}; leave out --runtime and --precision, or run dsnet predict "
-            f"--runtime {artifact.runtime} --precision {artifact.precision}"
+            f"--runtime {artifact.runtime} --precision {artifact.precision}, or let them --stand-in"
         )
-    if metadata.artifact_sha256 != artifact.sha256:
-        raise _of_another_bundle(str(predictions), metadata.artifact_sha256, artifact.sha256, "predict")
+    if metadata.artifact_sha256 != answering.sha256:
+        raise _of_another_bundle(str(predictions), metadata.artifact_sha256, answering.sha256, "predict")
     table = load_latency(latency)
     fitting = replace(wanted, runtime=artifact.runtime, precision=artifact.precision)
     run = find_run(table, fitting, str(latency), artifact.sha256)
-    return Inputs(run, found, sha256_file(latency), sha256_file(predictions))
+    return Inputs(run, found, sha256_file(latency), sha256_file(predictions), answering is not artifact)
 
 
 def find_run(

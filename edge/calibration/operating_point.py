@@ -104,6 +104,16 @@ def calibration_warnings(inputs: Inputs, statistic: Statistic) -> list[QualityWa
     images = len(inputs.predictions.label)
     distinct = len(np.unique(_scores(inputs.predictions).round(9)))
     samples = min(len(values) for values in inputs.samples)
+    if inputs.stand_in:
+        metadata = inputs.predictions.metadata
+        warnings.append(
+            QualityWarning(
+                code="stand_in",
+                message=f"the predictions are of {metadata.runtime} {metadata.precision}: {inputs.run.runtime} "
+                f"{inputs.run.precision} rounds in another way, so scores and accuracy may differ a little",
+                remedy="predict with the artifact itself where it can run",
+            )
+        )
     if images < FEW_IMAGES:
         warnings.append(
             QualityWarning(

@@ -1,10 +1,11 @@
-"""`dsnet profile`."""
+"""`dsnet profile` and `dsnet profile import`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from common.commands import group_with_default
 from edge.errors import MeasurementError
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def profile(
 
     Times every program alone and every width end to end, in interleaved blocks of random order, until each median is
     known well enough. Every finished block is saved at once: after an interruption the same command continues.
+
+    Times measured elsewhere are taken in by `dsnet profile import`.
     """
     from common import parse_widths
     from common.console import print_json, progress
@@ -77,6 +80,47 @@ def profile(
         print_json(_result(run, out))
     else:
         _print_run(run, out)
+
+
+def import_samples(
+    samples: Annotated[Path, typer.Argument(metavar="SAMPLES", help="A .csv or .json file of times (docs/coreml.md).")],
+    bundle: Annotated[Path, typer.Option(help="The bundle whose programs were timed.")],
+    out: Annotated[Path, typer.Option(help="Latency table to write, or to add this run to (.json).")],
+    device: Annotated[
+        str | None, typer.Option(help="Name of the device; default: what the file says.", show_default=False)
+    ] = None,
+    runtime: Annotated[str | None, typer.Option(help="Runtime, where the bundle holds several.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision, where the bundle holds several.")] = None,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads that were used.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable results.")] = False,
+) -> None:
+    """Take times that were measured elsewhere, on an iPhone say, into a latency table.
+
+    SAMPLES is CSV with the columns programs and sample_ms (and device, if you like), a line per run, or JSON with
+    samples_ms by program. Calibration needs times of every width end to end: prefix+tail_03, or gate+net_03.
+    """
+    from common.console import print_json
+    from edge.bundle.reader import open_bundle
+    from edge.profiling.import_samples import imported_run, read_samples
+    from edge.profiling.profile import add_run
+
+    opened = open_bundle(bundle)
+    found = read_samples(samples)
+    name = device or found.device
+    if name is None:
+        raise MeasurementError(f"{samples}: does not say on which device it was measured; name it with --device")
+    artifact = opened.artifact(runtime, precision)
+    run = imported_run(artifact, found.samples_ms, name, "imported", threads, samples.name)
+    add_run(out, run)
+    if as_json:
+        print_json(_result(run, out))
+    else:
+        _print_run(run, out)
+
+
+app = typer.Typer(cls=group_with_default("profile"), add_completion=False, rich_markup_mode=None)
+app.command("profile")(profile)
+app.command("import")(import_samples)
 
 
 def _fraction(text: str) -> float:

@@ -53,6 +53,12 @@ def profile_bundle(
     return run
 
 
+def add_run(out: Path, run: Run) -> None:
+    """Add a finished run to the latency table `out`, in the place of the one with the same key if there is one."""
+    table = load_latency(out) if out.exists() else LatencyTable(format=FORMAT, runs=[])
+    save_latency(out, with_run(table, run))
+
+
 def plan_units(artifact: Artifact, widths: Iterable[int] | None = None) -> list[Unit]:
     """Return what to time: every program alone, and, behind a gate, each width end to end (head, then body)."""
     route = Route.of(artifact)

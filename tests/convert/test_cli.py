@@ -68,7 +68,10 @@ def test_a_second_precision_joins_the_bundle_and_keeps_its_own_provenance(
         (["--noise", "--widths", "wide"], "--widths 'wide' is not a list of widths; give all, or indices such as 0,3"),
         (["--noise", "--precision", "fp16"], "unknown precision fp16; valid for --precision with litert: int8, wi8"),
         (["--noise", "--frontend", "nope"], "unknown front end 'nope'; valid for --frontend: onnx2tf, litert-torch"),
-        (["--noise", "--runtime", "tflite"], "unknown runtime 'tflite'; valid for --runtime: litert, executorch"),
+        (
+            ["--noise", "--runtime", "tflite"],
+            "unknown runtime 'tflite'; valid for --runtime: litert, executorch, coreml",
+        ),
         ([], "name the images to calibrate on: either --data FOLDER or --noise"),
         (["--noise", "--classes", "three.txt"], "3 class names for a network of 10 classes; change --classes"),
         (["--noise", "--classes", "twice.txt"], "class 'a' is named twice"),

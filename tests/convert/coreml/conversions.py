@@ -6,12 +6,13 @@ from functools import cache
 import numpy as np
 import torch
 
-from convert.artifacts import NewArtifact
-from convert.coreml.artifacts import coreml_artifacts
+from convert.artifacts import NewArtifact, Request
+from convert.coreml import artifacts
 from convert.coreml.nest import as_coremltools_rounds, masters
 from convert.coreml.options import CoreMlOptions, Precision
 from convert.fold import bias_slice, fold
 from convert.gamma_signs import separate_signs
+from convert.images import CheckImages
 from convert.quantized_weights import payload_at, quantize_weights, scale_at
 from convert.slice_plan import ProgramPlan, plan_programs
 from convert.static_module import StaticProgram, static_module
@@ -46,7 +47,8 @@ def convert(
 ) -> NewArtifact:
     """Return an artifact."""
     options = CoreMlOptions(target, image_input, "An author", "A licence")  # type: ignore[arg-type]
-    (artifact,) = coreml_artifacts(checkpoint, widths, (precision,), CLASSES, options, lambda _: None)
+    request = Request(tuple(widths), "coreml", (precision,), CLASSES, coreml=options)
+    (artifact,) = artifacts.convert(checkpoint, request, CheckImages("none", [], []), lambda _: None)
     return artifact
 
 

@@ -1,0 +1,128 @@
+"""Latency measured elsewhere, by Xcode or an app on an iPhone, as a run of the latency table.
+
+CSV: a header `programs,sample_ms` (a column `device` is optional), then one line per timed run; `programs` is one
+program, or a head and a body measured end to end with a plus between them: `prefix+tail_03`.
+JSON: {"device": …, "samples_ms": {"tail_03": [1.9, …], "prefix+tail_03": [3.1, …]}}.
+"""
+
+import csv
+import io
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from edge.bundle.manifest import Artifact, Record
+from edge.bundle.records import parse_json
+from edge.errors import MeasurementError
+from edge.profiling.latency_table import Entry, Milliseconds, QualityWarning, Run
+from edge.profiling.profile import plan_units
+
+MAX_BYTES = 64 << 20
+FEWEST = 6
+"""Samples of a unit: below that, its median has no 95% interval."""
+
+
+class Samples(Record):
+    """Times of each unit, in the order in which they were measured."""
+
+    device: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    samples_ms: dict[str, list[Milliseconds]] = Field(min_length=1)
+
+
+def read_samples(path: Path) -> Samples:
+    """Read a .csv or .json file of samples; raises MeasurementError, in one line, for anything else."""
+    if path.suffix not in (".csv", ".json"):
+        raise MeasurementError(f"{path}: samples are read from .csv or .json files")
+    if not path.is_file():
+        raise MeasurementError(f"{path}: no such file")
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise MeasurementError(f"{path}: larger than the limit of {MAX_BYTES} bytes")
+    try:
+        fields = parse_json(data) if path.suffix == ".json" else _csv_fields(data.decode("utf-8-sig"))
+        return Samples.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise MeasurementError(f"{path}: {place}: {first['msg']}") from error
+    except (ValueError, csv.Error) as error:
+        raise MeasurementError(f"{path}: {error}") from error
+
+
+def imported_run(
+    artifact: Artifact, samples: Mapping[str, Iterable[float]], device: str, runner: str, threads: int, origin: str
+) -> Run:
+    """Return samples as a complete run of an artifact; each unit's samples are one block.
+
+    Raises MeasurementError for programs that the artifact does not have, too few samples, or widths that were left out.
+    """
+    units = {"+".join(unit): unit for unit in plan_units(artifact)}
+    strangers = [name for name in samples if name not in units]
+    if strangers:
+        raise MeasurementError(f"{origin}: no {strangers[0][:80]!r} in this artifact; valid: {', '.join(units)}")
+    measured = {name: list(values) for name, values in samples.items()}
+    for name, values in measured.items():
+        if len(values) < FEWEST:
+            raise MeasurementError(f"{origin}: {len(values)} sample(s) of {name}; a median needs {FEWEST}")
+    entries = [
+        Entry(
+            programs=list(units[name]),
+            first_run_ms=values[0],
+            warm_up_runs=0,
+            blocks_ms=[values],
+            block_order=[position],
+        )
+        for position, (name, values) in enumerate(measured.items())
+    ]
+    return Run(
+        device=device,
+        environment={"imported_from": origin},
+        runtime=artifact.runtime,
+        precision=artifact.precision,
+        runner=runner,
+        threads=threads,
+        artifact_sha256=artifact.sha256,
+        seed=0,
+        entries=entries,
+        warnings=[_imported(origin)],
+        complete=True,
+    )
+
+
+def _imported(origin: str) -> QualityWarning:
+    return QualityWarning(
+        code="imported",
+        message=f"times come from {origin}: order, warm-up and throttling are not known",
+        remedy="measure in interleaved blocks after a warm-up, and leave the first runs out",
+    )
+
+
+def _csv_fields(text: str) -> dict[str, object]:
+    rows = csv.DictReader(io.StringIO(text), strict=True)
+    columns = set(rows.fieldnames or ())
+    if not {"programs", "sample_ms"} <= columns:
+        raise ValueError(f"columns are {', '.join(sorted(columns)) or 'missing'}; needed: programs, sample_ms")
+    samples: dict[str, list[float]] = defaultdict(list)
+    devices = set()
+    for row in rows:
+        samples[row["programs"]].append(_milliseconds(row["sample_ms"], rows.line_num))
+        devices.add(row.get("device") or None)
+    if len(devices) > 1:
+        raise ValueError(f"samples of several devices ({', '.join(sorted(map(str, devices)))}); split the file")
+    return {"device": next(iter(devices), None), "samples_ms": dict(samples)}
+
+
+def _milliseconds(text: str | None, line: int) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"line {line}: {json.dumps(text)[:40]} is no time in milliseconds")
+    return value
