@@ -70,7 +70,7 @@ def test_a_second_precision_joins_the_bundle_and_keeps_its_own_provenance(
         (["--noise", "--frontend", "nope"], "unknown front end 'nope'; valid for --frontend: onnx2tf, litert-torch"),
         (
             ["--noise", "--runtime", "tflite"],
-            "unknown runtime 'tflite'; valid for --runtime: litert, executorch, coreml",
+            "'tflite'; valid for --runtime: litert, executorch, coreml",
         ),
         ([], "name the images to calibrate on: either --data FOLDER or --noise"),
         (["--noise", "--classes", "three.txt"], "3 class names for a network of 10 classes; change --classes"),
