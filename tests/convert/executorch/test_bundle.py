@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from common import sha256_bytes
+from convert.executorch.quantize import quantize
 from convert.quantized_weights import quantize_weights
 from convert.slice_plan import plan_programs
 from edge.bundle.executorch import pte
@@ -155,3 +156,23 @@ def test_a_changed_weight_fails_the_hash_and_the_constants_check(executorch_bund
     failed = {check.claim: check.detail for check in verify(copy) if check.outcome == "fail"}
     assert "is not named by its content" in failed["executorch fp32 constants"]
     assert any("is not the one that was converted" in detail for detail in failed.values())
+
+
+def test_int8_programs_in_a_row_answer_as_the_whole_width_quantized_and_exported_at_once(
+    executorch_bundle: Bundle, tmp_path: Path
+) -> None:
+    """The quantizer then sees one network without a cut; every range, scale and output must be the same."""
+    artifact = executorch_bundle.artifact("executorch", "int8")
+    for path, data in plain_files(executorch_bundle, artifact, [3], "pte", tmp_path / "w3.pte").items():
+        path.write_bytes(data)
+    module, _ = whole_network(CHECKPOINT, 3)
+    every = [torch.from_numpy(image).permute(0, 3, 1, 2).contiguous() for image in IMAGES]
+    shared = quantize_weights(CHECKPOINT.tensors, plan_programs(CHECKPOINT.spec, WIDTHS))
+    whole = quantize(module, every, shared, CHECKPOINT.tensors, None)
+    (tmp_path / "whole.pte").write_bytes(export({"net": (whole, every[0])}))
+    expected = answers(tmp_path / "whole.pte", "net", PICTURES)
+    features = [outputs[0] for outputs in answers(tmp_path / "w3.pte", "prefix", PICTURES)]
+    found = answers(tmp_path / "w3.pte", "tail_03", features)
+    for (logits,), (wanted,) in zip(found, expected, strict=True):
+        difference = float((logits - wanted).abs().max())
+        assert torch.equal(logits, wanted), f"logits differ by {difference:g}"
