@@ -4,6 +4,8 @@ EdgeError
 ├── BundleError               a bundle that is incomplete, altered or not understood
 │   └── NotABundleError       something that is no bundle at all, or nothing
 ├── MeasurementError          a latency measurement that cannot be made or read
+│   └── DeviceError           a device that cannot be used, or refuses what it is asked
+│       └── DeviceLostError   a device that went away in the middle; it may come back
 ├── CalibrationError          a budget or calibration set that no thresholds can serve
 └── RuntimeUnavailableError   a runtime that is not installed here, or a file it refuses
 """
@@ -25,6 +27,14 @@ class NotABundleError(BundleError):
 
 class MeasurementError(EdgeError):
     """A latency measurement that cannot be made or read."""
+
+
+class DeviceError(MeasurementError):
+    """A device that cannot be used, or that refuses what it is asked."""
+
+
+class DeviceLostError(DeviceError):
+    """A device that went away before it had answered; it may come back."""
 
 
 class CalibrationError(EdgeError):
