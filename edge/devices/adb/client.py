@@ -1,0 +1,208 @@
+"""One device over adb: commands, files, and what happens when it goes away.
+
+A command is a list of arguments. It is quoted here, and nowhere else, and ends with a sentinel: a random word and the
+exit status. adb's own exit status says nothing (0 for a device lost in mid-command, and always 0 on old devices), so an
+answer without the sentinel is that of a lost device.
+"""
+
+import re
+import secrets
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from common import sha256_bytes, sha256_file
+from edge.devices.adb.executable import Finished, find_adb, list_devices, run_adb
+from edge.errors import DeviceError, DeviceLostError
+
+SECONDS_TO_ANSWER = 30.0
+GRACE_SECONDS = 5.0
+"""What adb may take beyond the time that the device gives a command."""
+SECONDS_TO_RETURN = 60.0
+"""How long a lost device is waited for, unless told otherwise."""
+POLL_SECONDS = 0.5
+BYTES_PER_SECOND = 1 << 20
+"""Slower than any USB cable: a transfer may take this long."""
+NETWORK_SERIAL = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+):[0-9]{1,5}")
+REFUSALS = re.compile(
+    r"No space left|Permission denied|Read-only file system|couldn't create|Is a directory|No such file"
+)
+SHOWN_CHARACTERS = 300
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command on the device said (both streams, in one), and its exit status there."""
+
+    data: bytes
+    status: int
+
+    @property
+    def text(self) -> str:
+        """Return the output as text."""
+        return self.data.decode(errors="replace").replace("\r\n", "\n")
+
+
+class Adb:
+    """A device, by its serial."""
+
+    def __init__(self, serial: str, adb: Path | None = None) -> None:
+        """`adb` is the program to use; default: the one that `find_adb` finds."""
+        if not serial or "\0" in serial:
+            raise DeviceError(f"{serial!r} is no serial; adb devices lists them")
+        self.serial = serial
+        self._adb = adb or find_adb()
+
+    @property
+    def command(self) -> list[str]:
+        """Return the beginning of every command line for this device."""
+        return [str(self._adb), "-s", self.serial]
+
+    def shell(self, arguments: Sequence[str], timeout_s: float = SECONDS_TO_ANSWER) -> str:
+        """Run a program on the device and return its output.
+
+        Raises DeviceError when it fails or takes longer than `timeout_s`, DeviceLostError when the device goes away.
+        """
+        done = self.try_shell(arguments, timeout_s)
+        if done.status != 0:
+            raise DeviceError(f"{self.serial}: {_shown(arguments)} failed ({done.status}): {_line(done.text)}")
+        return done.text
+
+    def script(self, script: str, *arguments: str, timeout_s: float = SECONDS_TO_ANSWER) -> str:
+        """Run a constant script, which reads `arguments` as $1, $2, …; data is never part of it."""
+        return self.shell(["sh", "-c", script, "sh", *arguments], timeout_s)
+
+    def try_shell(self, arguments: Sequence[str], timeout_s: float = SECONDS_TO_ANSWER) -> Output:
+        """Run a program on the device and return its output and exit status, whatever that is."""
+        started = time.monotonic()
+        limited = [*self.limit(timeout_s), *arguments]
+        output = self._sentinelled(limited, timeout_s + GRACE_SECONDS, f"running {_shown(arguments)}")
+        # Which status a killed command has depends on the age of the device.
+        if output.status in (124, 137, 143) and time.monotonic() - started >= timeout_s:
+            raise DeviceError(f"{self.serial}: {_shown(arguments)} took over {timeout_s:g} s and was ended there")
+        return output
+
+    def limit(self, timeout_s: float) -> list[str]:
+        """Return what to put before a command so that the device itself ends it: killing adb here does not."""
+        return ["timeout", "-k", "2", f"{timeout_s:g}"] if self._has_timeout else []
+
+    @cached_property
+    def _has_timeout(self) -> bool:
+        return self._sentinelled(["timeout", "-k", "2", "5", "true"], SECONDS_TO_ANSWER).status == 0
+
+    def _sentinelled(self, arguments: Sequence[str], timeout_s: float, doing: str = "greeting it") -> Output:
+        """Run a command with its sentinel. `exec-out` gives raw bytes on every device; only old ones lack the rest."""
+        sentinel = f"@{secrets.token_hex(8)}="
+        line = f'{quoted(arguments)} 2>&1; echo "{sentinel}$?"'
+        done = run_adb(["-s", self.serial, "exec-out", line], timeout_s, self._adb)
+        data, found, status = done.stdout.rpartition(sentinel.encode())
+        if not found or not re.fullmatch(rb"[0-9]{1,3}\r?\n", status):
+            raise self._lost(doing, done)
+        return Output(data, int(status))
+
+    def push(self, local: Path, remote: str) -> None:
+        """Copy a file to the device and compare it there; whoever needs it whole or not at all renames it afterwards.
+
+        Raises DeviceError where it cannot be written, DeviceLostError when the device goes away or alters it.
+        """
+        size = local.stat().st_size
+        done = run_adb(["-s", self.serial, "push", local.absolute(), remote], _transfer_s(size), self._adb)
+        self._check_transfer(done, f"writing {remote}")
+        if (found := self.sha256(remote, size)) != (expected := sha256_file(local)):
+            raise DeviceLostError(f"{self.serial}: {remote} arrived as {found[:12]}…, not {expected[:12]}…; try again")
+
+    def pull(self, remote: str, local: Path) -> None:
+        """Copy a file from the device and compare it with what is there."""
+        size = int(self.script('wc -c < "$1"', remote).strip() or 0)
+        done = run_adb(["-s", self.serial, "pull", remote, local.absolute()], _transfer_s(size), self._adb)
+        self._check_transfer(done, f"reading {remote}")
+        if (found := sha256_file(local)) != (expected := self.sha256(remote, size)):
+            local.unlink()
+            raise DeviceLostError(f"{self.serial}: {remote} came as {found[:12]}…, not {expected[:12]}…; try again")
+
+    def sha256(self, remote: str, size: int) -> str:
+        """Return the SHA-256 of a file on the device, read back where the device cannot hash."""
+        for program in (["sha256sum"], ["toybox", "sha256sum"]):
+            done = self.try_shell([*program, remote], _transfer_s(size))
+            if match := re.match(r"\\?([0-9a-f]{64})\s", done.text):
+                return match[1]
+        return sha256_bytes(self._read(remote, size))
+
+    def _read(self, remote: str, size: int) -> bytes:
+        done = self.try_shell(["cat", remote], _transfer_s(size))
+        if done.status != 0:
+            raise DeviceError(f"{self.serial}: {remote} cannot be read: {_line(done.text)}")
+        return done.data
+
+    def state(self) -> str:
+        """Return the device's state as adb sees it, `absent` where it does not see it."""
+        return next((item.state for item in list_devices(self._adb) if item.serial == self.serial), "absent")
+
+    def wait(self, timeout_s: float = SECONDS_TO_RETURN) -> None:
+        """Return once the device answers a command; starts adb's server and connects again where need be.
+
+        Raises DeviceLostError when it does not within `timeout_s`.
+        """
+        deadline = time.monotonic() + timeout_s
+        reason: DeviceError | None = None
+        while True:
+            try:
+                if self.state() == "absent" and NETWORK_SERIAL.fullmatch(self.serial):
+                    run_adb(["connect", self.serial], GRACE_SECONDS, self._adb)
+                if self._sentinelled(["true"], GRACE_SECONDS).status == 0:
+                    return
+            except DeviceError as error:
+                reason = error
+            if time.monotonic() >= deadline:
+                raise DeviceLostError(f"{self.serial} did not come back within {timeout_s:g} s") from reason
+            time.sleep(POLL_SECONDS)
+
+    def persistently(self, action: Callable[[], T], timeout_s: float = SECONDS_TO_RETURN, tries: int = 3) -> T:
+        """Do something that may be done twice, again each time the device is lost and comes back."""
+        for _ in range(tries - 1):
+            try:
+                return action()
+            except DeviceLostError:
+                self.wait(timeout_s)
+        return action()
+
+    def _check_transfer(self, done: Finished, doing: str) -> None:
+        if done.status == 0 and not done.timed_out:
+            return
+        said = f"{done.stderr} {done.stdout.decode(errors='replace')}".strip()
+        if REFUSALS.search(said):
+            raise DeviceError(f"{self.serial}: {doing}: {_line(said)}")
+        raise self._lost(doing, done)
+
+    def _lost(self, doing: str, done: Finished) -> DeviceError:
+        if done.timed_out:
+            return DeviceLostError(f"{self.serial}: no answer while {doing}")
+        if "unauthorized" in done.stderr:
+            listed = next((item for item in list_devices(self._adb) if item.serial == self.serial), None)
+            return DeviceError((listed and listed.problem) or f"{self.serial}: {_line(done.stderr)}")
+        why = _line(done.stderr) or "the answer broke off"
+        return DeviceLostError(f"{self.serial} was lost while {doing}: {why}")
+
+
+def quoted(arguments: Sequence[str]) -> str:
+    """Return an argument list as a line for the device's shell."""
+    if any("\0" in argument for argument in arguments):
+        raise DeviceError("an argument for a device has a zero byte in it; no shell can pass that on")
+    return shlex.join(arguments)
+
+
+def _transfer_s(size: int) -> float:
+    return 60 + size / BYTES_PER_SECOND
+
+
+def _shown(arguments: Sequence[str]) -> str:
+    return repr(_line(" ".join(arguments))[:100])
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:SHOWN_CHARACTERS]
