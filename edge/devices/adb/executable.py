@@ -121,7 +121,7 @@ def list_devices(adb: Path | None = None) -> list[Listed]:
     done = run_adb(["devices", "-l"], SECONDS_TO_LIST, adb)
     text = done.stdout.decode(errors="replace")
     if done.timed_out or done.status != 0:
-        raise DeviceError(f"adb cannot list devices: {done.stderr or 'no answer'}; try adb kill-server")
+        raise DeviceError(f"adb cannot list devices: {done.stderr[-300:] or 'no answer'}; try adb kill-server")
     return parse_devices(text)
 
 
