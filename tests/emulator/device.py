@@ -1,0 +1,139 @@
+"""The emulated device: a thread with its own event loop, one port, and what hangs together behind it."""
+
+import asyncio
+import socket
+import threading
+from concurrent.futures import Future
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.emulator.child import Child
+from tests.emulator.connection import Connection, Service, Stream
+from tests.emulator.log import Log
+from tests.emulator.sandbox import sandbox_of
+from tests.emulator.shell import SDK_WITHOUT_CARRIAGE_RETURNS, run_plain, run_v2
+from tests.emulator.state import DeviceState
+from tests.emulator.sync import Sync
+
+HOST = "127.0.0.1"
+
+
+class Emulator:
+    """An Android device that `adb connect` finds at `serial` while the `with` block lasts."""
+
+    def __init__(self, state: DeviceState, folder: Path) -> None:
+        """`folder` becomes the device's storage: /data and /sdcard are folders in it."""
+        self.state = state
+        self.folder = folder
+        self.log = Log()
+        self._connections: set[Connection] = set()
+        self._listening: asyncio.Server | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start the device."""
+        with ExitStack() as stack:
+            # Bound but not listening: the port stays this device's own while the device is away.
+            self._reserved = stack.enter_context(bound_socket(0))
+            self._port = self._reserved.getsockname()[1]
+            self._sandbox = stack.enter_context(sandbox_of(self.state, self.folder))
+            self._loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=self._loop.run_forever, name=self.serial)
+            thread.start()
+            stack.callback(self._end_loop, thread)
+            self.state.changed = self._state_changed
+            self.plug_in()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Switch the device off; its processes end."""
+        self.state.changed = None
+        self._stack.close()
+
+    @property
+    def serial(self) -> str:
+        """Return what adb calls the device."""
+        return f"{HOST}:{self._port}"
+
+    def unplug(self) -> None:
+        """Vanish: connections break and new ones are refused. What runs on the device goes on."""
+        self._in_loop(self._unplug()).result()
+
+    def plug_in(self) -> None:
+        """Come back, at the same port. adb looks for lost devices by itself."""
+        self._in_loop(self._plug_in()).result()
+
+    def path(self, path: str) -> Path:
+        """Return where this machine has a file of /data or /sdcard."""
+        return self.folder / path.lstrip("/")
+
+    def install_tool(self, name: str, script: str) -> None:
+        """Put a program, mostly a script for /system/bin/sh, into the device's PATH."""
+        self._sandbox.install_tool(name, script)
+
+    async def _plug_in(self) -> None:
+        if self._listening is None:
+            self._listening = await asyncio.start_server(self._serve, sock=bound_socket(self._port))
+
+    async def _unplug(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+        for connection in list(self._connections):
+            connection.drop()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Connection(reader, writer, self.state, self._find_service)
+        self._connections.add(connection)
+        await connection.serve()
+        self._connections.discard(connection)
+
+    def _find_service(self, name: str) -> Service | None:
+        kind, _, argument = name.partition(":")
+        kind, *options = kind.split(",")
+        if kind == "sync":
+            return self._sync
+        if kind in ("shell", "exec"):
+            return lambda stream: self._run(stream, argument, plain="v2" not in options, merged=kind == "shell")
+        return None
+
+    async def _sync(self, stream: Stream) -> None:
+        await Sync(stream, self._sandbox, self.log).serve()
+
+    async def _run(self, stream: Stream, command: str, plain: bool, merged: bool) -> None:
+        entry = self.log.add("command", command)
+        argv = self._sandbox.argv(command or "sh")
+        child = await Child.start(argv, self._sandbox.environment(), merged=plain and merged)
+        if plain:
+            old = merged and self.state.sdk < SDK_WITHOUT_CARRIAGE_RETURNS
+            await run_plain(stream, child, entry, carriage_returns=old)
+        else:
+            await run_v2(stream, child, entry)
+
+    def _state_changed(self, name: str) -> None:
+        self._sandbox.write_state(name)
+
+    def _in_loop(self, work: "asyncio.coroutines.Coroutine[None, None, None]") -> "Future[None]":
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _end_loop(self, thread: threading.Thread) -> None:
+        self._in_loop(self._finish()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        thread.join()
+        self._loop.close()
+
+    async def _finish(self) -> None:
+        await self._unplug()
+        for connection in list(self._connections):
+            await connection.finish()
+
+
+def bound_socket(port: int) -> socket.socket:
+    """Return a socket bound to a port, a free one for 0, which does not listen yet."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((HOST, port))
+    return bound
