@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from edge.bundle.manifest import Artifact
 
 if TYPE_CHECKING:
     from edge.bundle.reader import Bundle
+    from edge.profiling.latency_table import QualityWarning
 
 
 class Workload(Protocol):
@@ -26,6 +27,23 @@ class Workload(Protocol):
 
     def canary_ms(self) -> float:
         """Return the time of a fixed amount of work that no artifact changes: it slows only when the device does."""
+
+
+@runtime_checkable
+class RemoteWorkload(Workload, Protocol):
+    """A workload on a device that gets hot, and that may go away and come back."""
+
+    def conditions(self) -> dict[str, Any]:
+        """Return what may explain the last block's times: temperature, thermal status, clocks."""
+
+    def cool_down(self) -> None:
+        """Let the device rest for a while."""
+
+    def recover(self) -> None:
+        """Wait for a device that was lost and load the programs again; raises DeviceLostError if it stays away."""
+
+    def warnings(self) -> "list[QualityWarning]":
+        """Return what was noticed on the device that makes its times less trustworthy."""
 
 
 class Device(Protocol):

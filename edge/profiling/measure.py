@@ -3,6 +3,9 @@
 One *block* is a few runs of one unit in a row; one *round* is one block of every unit, in an order that the seed and
 the number of the round determine. Drift and other load thus hit all units alike. After every block a
 canary (fixed work) is timed and the run handed on to be saved, so that an interrupted one continues where it stopped.
+
+On a device that can get hot or go away, a block with a slow canary is measured again after a rest, and a block whose
+device was lost when the device is back, its programs loaded and warmed up anew.
 """
 
 import math
@@ -13,9 +16,10 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from edge.devices.base import Workload
+from edge.devices.base import RemoteWorkload, Workload
+from edge.errors import DeviceLostError
 from edge.profiling.latency_table import Entry, Run
-from edge.profiling.quality import not_steady
+from edge.profiling.quality import THROTTLED, not_steady
 from edge.profiling.statistics import relative_half_width, samples_ms
 
 Unit = tuple[str, ...]
@@ -27,6 +31,11 @@ WARM_UP_TOLERANCE = 0.05
 WARM_UP_MAX_RUNS = 50
 """Warm-up ends when the median of a batch is within the tolerance of the batch before it, or at this many runs."""
 CANARY_REFERENCE_TIMES = 5
+COOL_DOWNS = 5
+"""Rests that a block may cost. One that needs them all has a device that will not cool: the run goes on without, and
+says so."""
+LOSSES = 5
+"""How often in a row a device may be lost before a block is finished."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,23 @@ def measure(
     Returns the run when every unit is finished or the budget is spent; `seconds` is the budget's clock.
     """
     deadline = math.inf if settings.budget_seconds is None else seconds() + settings.budget_seconds
-    run = _warm_up(workload, run, units)
-    save(run)
-    while (unit := _next_unit(run, settings)) and seconds() < deadline:
-        block = workload.run_block(unit, LEAD_IN_RUNS + settings.block_runs)[LEAD_IN_RUNS:]
-        run = _with_block(run, unit, block, workload.canary_ms())
-        save(run)
-    return run
+    warm, losses = False, 0
+    while True:
+        try:
+            if not warm:
+                run, warm = _warm_up(workload, run, units), True
+            elif (unit := _next_unit(run, settings)) and seconds() < deadline:
+                run, losses = _measure_block(workload, run, unit, settings), 0
+            else:
+                return run
+        except DeviceLostError:
+            losses += 1
+            if not isinstance(workload, RemoteWorkload) or losses == LOSSES:
+                raise
+            workload.recover()
+            warm = False
+        else:
+            save(run)
 
 
 def finished(entry: Entry, settings: Settings) -> bool:
@@ -79,6 +98,27 @@ def finished(entry: Entry, settings: Settings) -> bool:
     if len(samples) < settings.min_runs:
         return False
     return len(samples) >= settings.max_runs or relative_half_width(samples) <= settings.ci
+
+
+def _measure_block(workload: Workload, run: Run, unit: Unit, settings: Settings) -> Run:
+    """Return the run with one more block of a unit, measured when the device was not too hot if that can be had."""
+
+    def timed() -> tuple[list[float], float]:
+        return workload.run_block(unit, LEAD_IN_RUNS + settings.block_runs)[LEAD_IN_RUNS:], workload.canary_ms()
+
+    block, canary_ms = timed()
+    if not isinstance(workload, RemoteWorkload):
+        return _with_block(run, unit, block, canary_ms)
+    noted = dict(run.environment)
+    rests = 0
+    while canary_ms > THROTTLED * noted["canary_reference_ms"] and not noted.get("cool_down_given_up"):
+        workload.cool_down()
+        block, canary_ms = timed()
+        rests += 1
+        noted["remeasured_blocks"] = noted.get("remeasured_blocks", 0) + 1
+        noted["cool_down_given_up"] = rests == COOL_DOWNS
+    noted["conditions"] = [*noted.get("conditions", []), workload.conditions()]
+    return _with_block(run.model_copy(update={"environment": noted}), unit, block, canary_ms)
 
 
 def _next_unit(run: Run, settings: Settings) -> Unit | None:

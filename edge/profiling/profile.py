@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.bundle.manifest import Artifact
-from edge.devices.base import Device, Workload
-from edge.errors import MeasurementError
-from edge.profiling.latency_table import FORMAT, LatencyTable, Run, load_latency, save_latency
+from edge.devices.base import Device, RemoteWorkload, Workload
+from edge.errors import DeviceLostError, MeasurementError
+from edge.profiling.latency_table import FORMAT, LatencyTable, QualityWarning, Run, load_latency, save_latency
 from edge.profiling.measure import Settings, Unit, finished, measure
 from edge.profiling.quality import quality_warnings
 from edge.profiling.statistics import samples_ms
@@ -48,7 +48,11 @@ def profile_bundle(
             save_latency(out, with_run(table, measured))
             on_block(measured)
 
-        run = _judged(measure(workload, run, units, settings, record, seconds), settings)
+        try:
+            run = measure(workload, run, units, settings, record, seconds)
+        except DeviceLostError as error:
+            raise DeviceLostError(f"{error}; finished blocks are in {out}: run the same command to go on") from error
+        run = _judged(run, settings, workload.warnings() if isinstance(workload, RemoteWorkload) else [])
         record(run)
     return run
 
@@ -121,9 +125,10 @@ def _continued(table: LatencyTable, fresh: Run, out: Path) -> Run:
     return old
 
 
-def _judged(run: Run, settings: Settings) -> Run:
+def _judged(run: Run, settings: Settings, noticed: list[QualityWarning]) -> Run:
     """Return the run with its warnings, complete unless the budget ended before a unit had its minimum of runs."""
     complete = all(finished(entry, settings) or len(samples_ms(entry)) >= settings.min_runs for entry in run.entries)
     if not complete:
         return run
-    return run.model_copy(update={"warnings": [*run.warnings, *quality_warnings(run, settings.ci)], "complete": True})
+    warnings = [*run.warnings, *noticed, *quality_warnings(run, settings.ci)]
+    return run.model_copy(update={"warnings": warnings, "complete": True})

@@ -27,6 +27,7 @@ def quality_warnings(run: Run, ci: float) -> list[QualityWarning]:
     found = (
         _ci_not_reached(entries, ci),
         _throttled(run),
+        _cool_down_given_up(run),
         _drift(entries),
         _outliers(entries),
         _slow_first_run(entries),
@@ -64,6 +65,17 @@ def _throttled(run: Run) -> QualityWarning | None:
         code="throttled",
         message=f"fixed work took over 5% longer than at the start after {len(slow)} of {len(canary)} blocks",
         remedy="let the device cool down, close other programs, and measure again with --restart",
+    )
+
+
+def _cool_down_given_up(run: Run) -> QualityWarning | None:
+    if not run.environment.get("cool_down_given_up"):
+        return None
+    times = run.environment.get("remeasured_blocks", 0)
+    return QualityWarning(
+        code="cool_down_given_up",
+        message=f"the device stayed too hot: after {times} rests and repeated blocks the rest was measured as it was",
+        remedy="take it out of its case and off the charger, let it cool, and measure again with --restart",
     )
 
 

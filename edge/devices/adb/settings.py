@@ -42,6 +42,9 @@ class Wanted:
     """Keep awake, with a dark screen."""
 
 
+NOTHING = Wanted()
+
+
 @contextmanager
 def changed(adb: Adb, wanted: Wanted, back_within_s: float) -> Iterator[None]:
     """Set what is wanted; on leaving, however that happens, set what was there before.
@@ -57,7 +60,7 @@ def changed(adb: Adb, wanted: Wanted, back_within_s: float) -> Iterator[None]:
         return
     _keep(adb.serial, undo)
     try:
-        adb.persistently(lambda: _apply(adb, wanted), back_within_s)
+        adb.persistently(lambda: apply(adb, wanted), back_within_s)
         yield
     finally:
         _undo_now(adb, back_within_s)
@@ -92,7 +95,8 @@ def _undo_now(adb: Adb, back_within_s: float) -> None:
         return
 
 
-def _apply(adb: Adb, wanted: Wanted) -> None:
+def apply(adb: Adb, wanted: Wanted) -> None:
+    """Set what is wanted; `changed` is for whoever wants it undone."""
     if wanted.fixed_performance:
         done = adb.try_shell([*PERFORMANCE, "true"])
         if done.status != 0:

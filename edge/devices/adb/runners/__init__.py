@@ -1,0 +1,20 @@
+"""The programs that time bundles on a device."""
+
+from edge.devices.adb.runners.base import Runner
+from edge.devices.adb.runners.native import NativeRunner
+from edge.errors import RuntimeUnavailableError
+
+RUNNERS: dict[str, Runner] = {runner.name: runner for runner in (NativeRunner(),)}
+"""By name, as `--runner` takes them."""
+
+
+def find_device_runner(name: str | None, runtime: str) -> Runner:
+    """Return the runner `name`, or the usual one for a runtime; raises RuntimeUnavailableError with the valid ones."""
+    fitting = {runner.name: runner for runner in RUNNERS.values() if runtime in runner.runtimes}
+    if name is None and fitting:
+        return next(iter(fitting.values()))
+    if name not in fitting:
+        valid = ", ".join(fitting) or "none"
+        wanted = f"runner {name!r}" if name else "runner"
+        raise RuntimeUnavailableError(f"no {wanted} for {runtime} artifacts on a device; valid for --runner: {valid}")
+    return fitting[name]
