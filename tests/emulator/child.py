@@ -1,7 +1,7 @@
 """A running command: bytes to its standard input, chunks of its output, its exit status."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 STDOUT, STDERR = 1, 2
@@ -12,23 +12,35 @@ CHUNKS_HELD = 64
 class Child(asyncio.SubprocessProtocol):
     """Reads both outputs in the order in which they arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_end: Callable[[], None]) -> None:
         """Make one that is not running yet; see `start`."""
         self.transport: asyncio.SubprocessTransport
+        self.ended = asyncio.Event()
+        self._on_end = on_end
         self._chunks: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
         self._writable = asyncio.Event()
         self._writable.set()
 
     @classmethod
-    async def start(cls, argv: Sequence[str], environment: Mapping[str, str], merged: bool) -> "Child":
-        """Start a command; `merged` sends standard error where standard output goes."""
+    async def start(
+        cls, argv: Sequence[str], environment: Mapping[str, str], merged: bool, on_end: Callable[[], None]
+    ) -> "Child":
+        """Start a command. `merged` sends standard error where standard output goes; `on_end` is called at the end."""
         loop = asyncio.get_running_loop()
         stderr = asyncio.subprocess.STDOUT if merged else asyncio.subprocess.PIPE
-        transport, child = await loop.subprocess_exec(
-            cls, *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=stderr, env=environment
+        _, child = await loop.subprocess_exec(
+            lambda: cls(on_end),
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            env=environment,
         )
-        child.transport = transport
         return child
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note that the command runs."""
+        self.transport = cast("asyncio.SubprocessTransport", transport)
 
     async def next_chunk(self) -> tuple[int, bytes] | None:
         """Return the next output, its stream first; None when the command and whoever has its outputs are gone."""
@@ -83,6 +95,8 @@ class Child(asyncio.SubprocessProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """End the output: the command has ended and all of its pipes are closed."""
+        self._on_end()
+        self.ended.set()
         self._chunks.put_nowait(None)
 
     def _pause(self, full: bool) -> None:

@@ -42,6 +42,10 @@ class Stream:
             self._taken.clear()
             await self._connection.send(Packet(b"WRTE", self.ours, self.theirs, data[start : start + MAX_DATA]))
 
+    async def settled(self) -> None:
+        """Wait until the other end has taken all that was written, or is gone."""
+        await self._taken.wait()
+
     async def read_some(self) -> bytes:
         """Return what arrived next. Raises StreamClosedError."""
         if self._rest:
@@ -72,6 +76,13 @@ class Stream:
         """Note that the other end has taken what was written."""
         self._taken.set()
 
+    def lose(self) -> None:
+        """Note that the connection is gone, with all that was under way."""
+        self._rest.clear()
+        while not self._incoming.empty():
+            self._incoming.get_nowait()
+        self.close()
+
     def close(self) -> None:
         """Note the end; readers and writers wake up."""
         self.closed.set()
@@ -91,12 +102,14 @@ class Connection:
         writer: asyncio.StreamWriter,
         state: DeviceState,
         find_service: Callable[[str], Service | None],
+        report: Callable[[BaseException], None],
     ) -> None:
-        """`find_service` returns what answers `shell:…`, `sync:` and the like; None refuses."""
+        """`find_service` returns what answers `shell:…`, `sync:` and the like; None refuses. Bugs go to `report`."""
         self._reader = reader
         self._writer = writer
         self._state = state
         self._find_service = find_service
+        self._report = report
         self._streams: dict[int, Stream] = {}
         self._tasks: set[asyncio.Future[None]] = set()
         self._last = 0
@@ -112,7 +125,7 @@ class Connection:
         """Tear the connection like a cable. What commands are running goes on running."""
         self._writer.transport.abort()
         for stream in self._streams.values():
-            stream.close()
+            stream.lose()
 
     async def finish(self) -> None:
         """Tear the connection, and wait until no service is left."""
@@ -187,7 +200,12 @@ class Connection:
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Future[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._report(error)
 
 
 def banner(state: DeviceState) -> str:

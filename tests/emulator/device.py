@@ -11,9 +11,10 @@ from typing import Self
 
 from tests.emulator.child import Child
 from tests.emulator.connection import Connection, Service, Stream
+from tests.emulator.faults import Fault, Faults
 from tests.emulator.log import Log
 from tests.emulator.sandbox import sandbox_of
-from tests.emulator.shell import SDK_WITHOUT_CARRIAGE_RETURNS, run_plain, run_v2
+from tests.emulator.shell import SDK_WITHOUT_CARRIAGE_RETURNS, Command
 from tests.emulator.state import DeviceState
 from tests.emulator.sync import Sync
 
@@ -28,6 +29,9 @@ class Emulator:
         self.state = state
         self.folder = folder
         self.log = Log()
+        self.faults = Faults(folder, self._vanish)
+        self._bugs: list[BaseException] = []
+        self._children: set[Child] = set()
         self._connections: set[Connection] = set()
         self._listening: asyncio.Server | None = None
         self._stack = ExitStack()
@@ -51,7 +55,10 @@ class Emulator:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Switch the device off; its processes end."""
         self.state.changed = None
+        self.faults.allow()
         self._stack.close()
+        if self._bugs and error is None:
+            raise AssertionError("the emulator itself failed") from self._bugs[0]
 
     @property
     def serial(self) -> str:
@@ -86,7 +93,7 @@ class Emulator:
             connection.drop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer, self.state, self._find_service)
+        connection = Connection(reader, writer, self.state, self._find_service, self._bugs.append)
         self._connections.add(connection)
         await connection.serve()
         self._connections.discard(connection)
@@ -101,17 +108,35 @@ class Emulator:
         return None
 
     async def _sync(self, stream: Stream) -> None:
-        await Sync(stream, self._sandbox, self.log).serve()
+        await asyncio.sleep(self.faults.delay)
+        await Sync(stream, self._sandbox, self).serve()
 
     async def _run(self, stream: Stream, command: str, plain: bool, merged: bool) -> None:
         entry = self.log.add("command", command)
-        argv = self._sandbox.argv(command or "sh")
-        child = await Child.start(argv, self._sandbox.environment(), merged=plain and merged)
+        watch = self.faults.watch("command", command)
+        await asyncio.sleep(watch.delay)
+        argv = self._sandbox.argv("while true; do sleep 1000; done" if watch.hangs else command or "sh")
+        environment = self._sandbox.environment()
+        child = await Child.start(argv, environment, merged=plain and merged, on_end=self._learn)
+        self._children.add(child)
+        running = Command(stream, child, entry, watch)
         if plain:
-            old = merged and self.state.sdk < SDK_WITHOUT_CARRIAGE_RETURNS
-            await run_plain(stream, child, entry, carriage_returns=old)
+            await running.run_plain(merged and self.state.sdk < SDK_WITHOUT_CARRIAGE_RETURNS)
         else:
-            await run_v2(stream, child, entry)
+            await running.run_v2()
+        await stream.settled()
+        await watch.end()
+
+    async def _vanish(self, fault: Fault) -> None:
+        await self._unplug()
+        if fault.back_after is not None:
+            self._loop.call_later(fault.back_after, lambda: self._loop.create_task(self._plug_in()))
+        fault.happened.set()
+
+    def _learn(self) -> None:
+        """Take over what commands changed."""
+        self.state.__dict__["settings"] = self._sandbox.read_settings()
+        self.state.__dict__["fixed_performance"] = self._sandbox.read_fixed_performance()
 
     def _state_changed(self, name: str) -> None:
         self._sandbox.write_state(name)
@@ -127,6 +152,10 @@ class Emulator:
 
     async def _finish(self) -> None:
         await self._unplug()
+        self._sandbox.stop()
+        for child in self._children:
+            child.abandon()
+            await child.ended.wait()
         for connection in list(self._connections):
             await connection.finish()
 

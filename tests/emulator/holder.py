@@ -88,9 +88,12 @@ def main(root: str, sandbox: str, support: str, host_cpu: str) -> None:
         run_arm64_programs(root)
     # A second time, as mounting wants user 0 and phones have no user 0 for commands.
     new_namespaces(NEW_PROCESSES, SHELL_USER)
+    ready, tell_ready = os.pipe()
     child = os.fork()
     if child:
-        print(child, flush=True)
+        os.close(tell_ready)
+        if os.read(ready, 1):
+            print(child, flush=True)
         os.waitpid(child, 0)
         return
     mount("proc", f"{root}/proc", "proc")
@@ -100,7 +103,7 @@ def main(root: str, sandbox: str, support: str, host_cpu: str) -> None:
     os.chroot(root)
     os.chdir("/")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # orphans are reaped
-    print("ready", flush=True)
+    os.write(tell_ready, b"!")
     sys.stdin.read()
 
 

@@ -16,6 +16,7 @@ def tool_files(state: DeviceState) -> dict[str, str]:
     files["dumpsys/thermalservice"] = thermalservice(state)
     files["fixed_performance"] = str(state.fixed_performance).lower()
     files["canary_slowdown"] = str(state.canary_slowdown)
+    files["free_bytes"] = "" if state.free_bytes is None else str(state.free_bytes)
     files["cores"] = str(len(state.cores))
     files["machine"] = ABI_NAMES.get(state.abis[0], state.abis[0])
     files["kernel"] = state.kernel

@@ -50,10 +50,11 @@ class Sandbox:
             text=True,
         )
         assert self._holder.stdout is not None and self._holder.stderr is not None
-        process, ready = self._holder.stdout.readline(), self._holder.stdout.readline()
-        if ready != "ready\n":
+        process = self._holder.stdout.readline()
+        if not process:
             self.stop()
-            raise NoSandboxError(f"user namespaces are needed: {self._holder.stderr.read().strip().splitlines()[-1:]}")
+            reasons = self._holder.stderr.read().strip().splitlines() or [f"exit status {self._holder.returncode}"]
+            raise NoSandboxError(f"no user namespaces on this machine: {reasons[-1]}")
         self.process = int(process)
 
     def stop(self) -> None:

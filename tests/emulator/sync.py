@@ -6,11 +6,13 @@ import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from tests.emulator.connection import Stream
+from tests.emulator.faults import Faults
 from tests.emulator.log import Log
 from tests.emulator.sandbox import Sandbox
+from tests.emulator.state import DeviceState
 
 REQUEST = struct.Struct("<4sI")
 STAT_V1 = struct.Struct("<4s3I")
@@ -25,14 +27,22 @@ CHUNKS_AT_ONCE = 15
 OWNER_READS, OWNER_WRITES = 0o400, 0o200
 
 
+class Device(Protocol):
+    """What transfers need of the device."""
+
+    state: DeviceState
+    faults: Faults
+    log: Log
+
+
 class Sync:
     """One `sync:` stream: requests until QUIT."""
 
-    def __init__(self, stream: Stream, sandbox: Sandbox, log: Log) -> None:
+    def __init__(self, stream: Stream, sandbox: Sandbox, device: Device) -> None:
         """Answer on `stream`."""
         self.stream = stream
         self.sandbox = sandbox
-        self.log = log
+        self.device = device
 
     async def serve(self) -> None:
         """Answer requests. Raises StreamClosedError when the other end leaves."""
@@ -104,11 +114,12 @@ class Sync:
 
     async def _store(self, path: str, mode: int) -> None:
         """Receive a file. After an error the rest is read and thrown away, as adbd does."""
-        entry = self.log.add("push", path)
-        problem = None
-        target = None
+        entry = self.device.log.add("push", path)
+        watch = self.device.faults.watch("push", path)
+        place: Path | None = None
+        problem = ""
         try:
-            target = self._create(path)
+            place = self._create(path)
         except OSError as error:
             problem = f"couldn't create file: {error.strerror}"
         while True:
@@ -116,19 +127,32 @@ class Sync:
             if kind == b"DONE":
                 break
             data = await self.stream.read(size)
-            entry.bytes += len(data)
-            if target is not None:
-                target.write(data)
-        if target is not None:
-            target.close()
-        if problem is not None:
+            part = watch.part_before_vanishing(data)
+            kept = data if part is None else part
+            entry.bytes += len(kept)
+            if place is not None and not self._append(place, kept):
+                place.unlink()
+                place, problem = None, f"write failed: {os.strerror(errno.ENOSPC)}"
+            if part is not None:
+                await watch.vanish()
+        if place is None:
             await self._fail(problem)
             return
-        place = self.sandbox.path(path)
         place.chmod(stat.S_IMODE(mode))
         os.utime(place, (size, size))  # DONE carries the time where DATA has its size
         entry.complete = True
         await self.stream.write(REQUEST.pack(b"OKAY", 0))
+
+    def _append(self, place: Path, data: bytes) -> bool:
+        """Write to the end of a file; false when the disk is full."""
+        free = self.device.state.free_bytes
+        if free is not None:
+            if len(data) > free:
+                return False
+            self.device.state.free_bytes = free - len(data)
+        with place.open("ab") as file:
+            file.write(data)
+        return True
 
     async def _receive_v2(self, path: str) -> None:
         _, flags = RECV_V2.unpack(await self.stream.read(RECV_V2.size))
@@ -136,7 +160,8 @@ class Sync:
         await self._receive(path)
 
     async def _receive(self, path: str) -> None:
-        entry = self.log.add("pull", path)
+        entry = self.device.log.add("pull", path)
+        watch = self.device.faults.watch("pull", path)
         try:
             source = self._open(path)
         except OSError as error:
@@ -144,17 +169,25 @@ class Sync:
             return
         with source:
             while data := source.read(CHUNK * CHUNKS_AT_ONCE):
-                await self.stream.write(b"".join(in_chunks(data)))
-                entry.bytes += len(data)
+                part = watch.part_before_vanishing(data)
+                sent = data if part is None else part
+                await self.stream.write(b"".join(in_chunks(sent)))
+                entry.bytes += len(sent)
+                if part is not None:
+                    await self.stream.settled()
+                    await watch.vanish()
         entry.complete = True
         await self.stream.write(REQUEST.pack(b"DONE", 0))
 
-    def _create(self, path: str) -> BinaryIO:
-        """Open a file for writing, with its folders, unless its owner may not: this process may be privileged."""
+    def _create(self, path: str) -> Path:
+        """Make an empty file, with its folders, unless its owner may not: this process may be privileged."""
         place = self.sandbox.path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         require(place.parent, OWNER_WRITES)
-        return place.open("wb")
+        if place.exists():
+            require(place, OWNER_WRITES)
+        place.write_bytes(b"")
+        return place
 
     def _open(self, path: str) -> BinaryIO:
         place = self.sandbox.path(path)
