@@ -6,6 +6,7 @@ EdgeError
 ├── MeasurementError          a latency measurement that cannot be made or read
 │   └── DeviceError           a device that cannot be used, or refuses what it is asked
 │       └── DeviceLostError   a device that went away in the middle; it may come back
+│           └── DeviceGoneError   one that was waited for and did not
 ├── CalibrationError          a budget or calibration set that no thresholds can serve
 └── RuntimeUnavailableError   a runtime that is not installed here, or a file it refuses
 """
@@ -35,6 +36,10 @@ class DeviceError(MeasurementError):
 
 class DeviceLostError(DeviceError):
     """A device that went away before it had answered; it may come back."""
+
+
+class DeviceGoneError(DeviceLostError):
+    """A lost device that was waited for and did not come back."""
 
 
 class CalibrationError(EdgeError):

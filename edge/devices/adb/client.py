@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from common import sha256_bytes, sha256_file
 from edge.devices.adb.executable import Finished, find_adb, list_devices, run_adb
-from edge.errors import DeviceError, DeviceLostError
+from edge.errors import DeviceError, DeviceGoneError, DeviceLostError
 
 SECONDS_TO_ANSWER = 30.0
 GRACE_SECONDS = 5.0
@@ -51,12 +51,13 @@ class Output:
 class Adb:
     """A device, by its serial."""
 
-    def __init__(self, serial: str, adb: Path | None = None) -> None:
-        """`adb` is the program to use; default: the one that `find_adb` finds."""
+    def __init__(self, serial: str, adb: Path | None = None, back_within_s: float = SECONDS_TO_RETURN) -> None:
+        """`adb` is the program, by default what `find_adb` finds; a lost device is waited for `back_within_s`."""
         if not serial or "\0" in serial:
             raise DeviceError(f"{serial!r} is no serial; adb devices lists them")
         self.serial = serial
         self._adb = adb or find_adb()
+        self._back_within_s = back_within_s
 
     @property
     def command(self) -> list[str]:
@@ -143,32 +144,35 @@ class Adb:
         """Return the device's state as adb sees it, `absent` where it does not see it."""
         return next((item.state for item in list_devices(self._adb) if item.serial == self.serial), "absent")
 
-    def wait(self, timeout_s: float = SECONDS_TO_RETURN) -> None:
+    def wait(self) -> None:
         """Return once the device answers a command; starts adb's server and connects again where need be.
 
-        Raises DeviceLostError when it does not within `timeout_s`.
+        Raises DeviceGoneError when it does not in time.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + self._back_within_s
         reason: DeviceError | None = None
         while True:
             try:
-                if self.state() == "absent" and NETWORK_SERIAL.fullmatch(self.serial):
+                if self.state() != "device" and NETWORK_SERIAL.fullmatch(self.serial):
+                    run_adb(["disconnect", self.serial], GRACE_SECONDS, self._adb)
                     run_adb(["connect", self.serial], GRACE_SECONDS, self._adb)
                 if self._sentinelled(["true"], GRACE_SECONDS).status == 0:
                     return
             except DeviceError as error:
                 reason = error
             if time.monotonic() >= deadline:
-                raise DeviceLostError(f"{self.serial} did not come back within {timeout_s:g} s") from reason
+                raise DeviceGoneError(f"{self.serial} did not come back within {self._back_within_s:g} s") from reason
             time.sleep(POLL_SECONDS)
 
-    def persistently(self, action: Callable[[], T], timeout_s: float = SECONDS_TO_RETURN, tries: int = 3) -> T:
+    def persistently(self, action: Callable[[], T], tries: int = 3) -> T:
         """Do something that may be done twice, again each time the device is lost and comes back."""
         for _ in range(tries - 1):
             try:
                 return action()
+            except DeviceGoneError:
+                raise
             except DeviceLostError:
-                self.wait(timeout_s)
+                self.wait()
         return action()
 
     def _check_transfer(self, done: Finished, doing: str) -> None:
@@ -176,7 +180,8 @@ class Adb:
             return
         said = f"{done.stderr} {done.stdout.decode(errors='replace')}".strip()
         if REFUSALS.search(said):
-            raise DeviceError(f"{self.serial}: {doing}: {_line(said)}")
+            why = said.rpartition("': ")[2]  # behind the two paths
+            raise DeviceError(f"{self.serial}: {doing}: {_line(why)}")
         raise self._lost(doing, done)
 
     def _lost(self, doing: str, done: Finished) -> DeviceError:

@@ -52,7 +52,7 @@ class AdbDevice:
         """`runner` is a name in `edge.devices.adb.runners.RUNNERS`; nothing is asked of the device yet."""
         self.name = serial
         self.runner = runner
-        self.adb = Adb(serial)
+        self.adb = Adb(serial, back_within_s=options.back_within_s)
         self.store = Store(self.adb)
         self._options = options
         self._sleep = sleep
@@ -60,7 +60,7 @@ class AdbDevice:
     @cached_property
     def facts(self) -> Facts:
         """What the device says of itself, asked once."""
-        return self.adb.persistently(lambda: read_facts(self.adb), self._options.back_within_s)
+        return self.adb.persistently(lambda: read_facts(self.adb))
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the device's facts and how it is used."""
@@ -76,7 +76,7 @@ class AdbDevice:
         runner = find_device_runner(self.runner, artifact.runtime)
         options = self._options
         place = Place(self.adb, self.store, self.facts, self._mask, options.answer_s)
-        with changed(self.adb, options.wanted, options.back_within_s):
+        with changed(self.adb, options.wanted):
             workload = AdbWorkload(
                 place, lambda: runner.open(place, bundle, artifact, programs, threads), options, self._sleep
             )
@@ -98,7 +98,7 @@ class AdbWorkload:
     ) -> None:
         """`load` opens the workload; it may be called again."""
         self._adb, self._load, self._options, self._sleep = place.adb, load, options, sleep
-        self._loaded = self._adb.persistently(load, options.back_within_s)
+        self._loaded = self._adb.persistently(load)
 
     @property
     def runtime_version(self) -> str:
@@ -127,9 +127,9 @@ class AdbWorkload:
         Raises DeviceLostError if it stays away.
         """
         self._loaded.close()
-        self._adb.wait(self._options.back_within_s)
-        self._adb.persistently(lambda: apply(self._adb, self._options.wanted), self._options.back_within_s)
-        self._loaded = self._adb.persistently(self._load, self._options.back_within_s)
+        self._adb.wait()
+        self._adb.persistently(lambda: apply(self._adb, self._options.wanted))
+        self._loaded = self._adb.persistently(self._load)
 
     def warnings(self) -> list[QualityWarning]:
         """Return what the runner noticed."""

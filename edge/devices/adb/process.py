@@ -10,7 +10,7 @@ from typing import Any
 from edge.bundle.records import MAX_JSON_BYTES
 from edge.devices.adb.client import Adb, quoted
 from edge.devices.adb.executable import run_adb
-from edge.devices.native_process import NativeProcess, json_line, one_line
+from edge.devices.native_process import SHOWN_CHARACTERS, NativeProcess, json_line, one_line
 from edge.errors import DeviceError, DeviceLostError, EdgeError, MeasurementError, RuntimeUnavailableError
 
 LEASE_SECONDS = 6 * 3600.0
@@ -107,6 +107,11 @@ class RemoteProcess(NativeProcess):
         if self._pid is None:
             return RuntimeUnavailableError(f"{serial}: dsnet-runner cannot be started there {how}")
         return MeasurementError(f"{serial}: dsnet-runner ended without an answer {how}")
+
+    def _said(self) -> str:
+        """Return what the runner, and after it the shell, wrote to standard error; the end of it."""
+        self._stderr.seek(0)
+        return self._stderr.read(MAX_JSON_BYTES).decode(errors="replace").strip()[-SHOWN_CHARACTERS:]
 
     def _end_on_device(self) -> None:
         if self._pid is not None:

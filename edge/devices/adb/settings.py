@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from common import atomic_write, sha256_bytes
 from edge.bundle.records import parse_json
 from edge.devices.adb.client import Adb
-from edge.errors import DeviceError, DeviceLostError
+from edge.errors import DeviceError, DeviceGoneError, DeviceLostError
 
 Commands = list[list[str]]
 
@@ -46,12 +46,12 @@ NOTHING = Wanted()
 
 
 @contextmanager
-def changed(adb: Adb, wanted: Wanted, back_within_s: float) -> Iterator[None]:
+def changed(adb: Adb, wanted: Wanted) -> Iterator[None]:
     """Set what is wanted; on leaving, however that happens, set what was there before.
 
-    A device that is gone is waited for; if it does not come back within `back_within_s`, the file keeps what to undo.
+    A device that is gone is waited for; if it does not come back, the file keeps what to undo.
     """
-    adb.persistently(lambda: restore(adb), back_within_s)
+    adb.persistently(lambda: restore(adb))
     undo = [[*PERFORMANCE, "false"]] if wanted.fixed_performance else []
     if wanted.screen:
         undo += [_undo(adb, namespace, key) for namespace, key, _ in SCREEN]
@@ -59,11 +59,15 @@ def changed(adb: Adb, wanted: Wanted, back_within_s: float) -> Iterator[None]:
         yield
         return
     _keep(adb.serial, undo)
+    gone = False
     try:
-        adb.persistently(lambda: apply(adb, wanted), back_within_s)
+        adb.persistently(lambda: apply(adb, wanted))
         yield
+    except DeviceGoneError:
+        gone = True
+        raise
     finally:
-        _undo_now(adb, back_within_s)
+        _undo_now(adb, gone)
 
 
 def restore(adb: Adb) -> bool:
@@ -87,12 +91,10 @@ def pending() -> list[str]:
     return sorted(str(parse_json(path.read_bytes()).get("serial")) for path in _folder().glob("*.json"))
 
 
-def _undo_now(adb: Adb, back_within_s: float) -> None:
+def _undo_now(adb: Adb, gone: bool) -> None:
     """Restore; a device that stays away is no reason to hide why it was left. The file says what is still to do."""
-    try:
-        adb.persistently(lambda: restore(adb), back_within_s)
-    except DeviceLostError:
-        return
+    with suppress(DeviceLostError):
+        adb.persistently(lambda: restore(adb), tries=1 if gone else 3)
 
 
 def apply(adb: Adb, wanted: Wanted) -> None:
