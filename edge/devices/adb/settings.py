@@ -52,7 +52,10 @@ def changed(adb: Adb, wanted: Wanted) -> Iterator[None]:
     A device that is gone is waited for; if it does not come back, the file keeps what to undo.
     """
     adb.persistently(lambda: restore(adb))
-    undo = [[*PERFORMANCE, "false"]] if wanted.fixed_performance else []
+    undo: Commands = []
+    if wanted.fixed_performance:
+        _check_performance(adb)
+        undo.append([*PERFORMANCE, "false"])
     if wanted.screen:
         undo += [_undo(adb, namespace, key) for namespace, key, _ in SCREEN]
     if not undo:
@@ -77,9 +80,9 @@ def restore(adb: Adb) -> bool:
         text = path.read_bytes()
     except FileNotFoundError:
         return False
-    for command in _commands(text, path):
+    for command in _kept(text, path)[1]:
         done = adb.try_shell(command)
-        if done.status != 0:
+        if done.status != 0 and not _is_so(adb, command):
             said = " ".join(done.text.split())[:200]
             raise DeviceError(f"{adb.serial}: {' '.join(command)} failed ({said}); it is kept in {path}, {REMEDY}")
     path.unlink()
@@ -88,7 +91,7 @@ def restore(adb: Adb) -> bool:
 
 def pending() -> list[str]:
     """Return the serials of devices that have something to undo."""
-    return sorted(str(parse_json(path.read_bytes()).get("serial")) for path in _folder().glob("*.json"))
+    return sorted(_kept(path.read_bytes(), path)[0] for path in _folder().glob("*.json"))
 
 
 def _undo_now(adb: Adb, gone: bool) -> None:
@@ -100,12 +103,25 @@ def _undo_now(adb: Adb, gone: bool) -> None:
 def apply(adb: Adb, wanted: Wanted) -> None:
     """Set what is wanted; `changed` is for whoever wants it undone."""
     if wanted.fixed_performance:
-        done = adb.try_shell([*PERFORMANCE, "true"])
-        if done.status != 0:
-            said = " ".join(done.text.split())[:200]
-            raise DeviceError(f"{adb.serial} has no fixed-performance mode ({said}); measure without it")
+        adb.shell([*PERFORMANCE, "true"])
     for namespace, key, value in SCREEN if wanted.screen else ():
         adb.shell(["settings", "put", namespace, key, value])
+
+
+def _check_performance(adb: Adb) -> None:
+    """Refuse a device without fixed-performance mode, which it tells when the mode is switched off."""
+    done = adb.persistently(lambda: adb.try_shell([*PERFORMANCE, "false"]))
+    if done.status != 0:
+        said = " ".join(done.text.split())[:200]
+        raise DeviceError(f"{adb.serial} has no fixed-performance mode ({said}); measure without it")
+
+
+def _is_so(adb: Adb, command: Sequence[str]) -> bool:
+    """Return whether a setting that may not be written is what it should be: then it was never changed."""
+    if command[0] != "settings":
+        return False
+    value = adb.shell(["settings", "get", *command[2:4]]).strip()
+    return value == (command[4] if command[1] == "put" else "null")
 
 
 def _undo(adb: Adb, namespace: str, key: str) -> list[str]:
@@ -123,13 +139,13 @@ def _keep(serial: str, undo: Commands) -> None:
         temporary.write_text(json.dumps({"serial": serial, "undo": undo}), encoding="utf-8")
 
 
-def _commands(data: bytes, path: Path) -> Commands:
-    """Return the kept commands: such as are written here, and no others."""
+def _kept(data: bytes, path: Path) -> tuple[str, Commands]:
+    """Return the serial and the kept commands: such as are written here, and no others."""
     try:
         kept: Any = parse_json(data)
         commands: Commands = kept["undo"]
         if all(_is_ours(command) for command in commands):
-            return commands
+            return str(kept["serial"]), commands
     except (ValueError, TypeError, KeyError, IndexError):
         pass
     raise DeviceError(f"{path} does not hold what to undo on a device; {REMEDY}, then delete it")
