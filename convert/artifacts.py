@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from common import sha256_bytes
 from convert.coreml.options import CoreMlOptions
+from convert.nested_store import NestedFiles
 from edge.bundle.manifest import Artifact, WeightsFile
 from edge.bundle.nested.weights import Role
 
@@ -50,19 +51,29 @@ class NewArtifact:
         return {item.record.file: item.data for item in self.weights} | {self.record.file: self.data}
 
 
-def weights_of(artifact: Artifact, contents: dict[Role, tuple[str, bytes]]) -> tuple[NewWeights, ...]:
-    """Return the weights files of an artifact from (path, content) by role."""
+def bundle_path(runtime: str, stem: str, precision: str, suffix: str, default: str) -> str:
+    """Return where a file lies in a bundle; those of a runtime's default precision have the plain name."""
+    return f"{runtime}/{stem}{'' if precision == default else f'_{precision}'}.{suffix}"
+
+
+def weights_of(artifact: Artifact, nested: NestedFiles, default: str) -> tuple[NewWeights, ...]:
+    """Return the weights files of an artifact; `default` is its runtime's default precision."""
+    contents: dict[Role, tuple[str, str, bytes]] = {
+        "store": ("weights", "bin", nested.store),
+        "recipe": ("recipe", "json", nested.recipe_json),
+        "template": ("template", "bin", nested.template),
+    }
     return tuple(
         NewWeights(
             WeightsFile(
                 runtime=artifact.runtime,
                 precision=artifact.precision,
                 role=role,
-                file=file,
+                file=bundle_path(artifact.runtime, stem, artifact.precision, suffix, default),
                 bytes=len(data),
                 sha256=sha256_bytes(data),
             ),
             data,
         )
-        for role, (file, data) in contents.items()
+        for role, (stem, suffix, data) in contents.items()
     )

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from common import sha256_bytes
-from convert.artifacts import NewArtifact, Request, Step, weights_of
+from convert.artifacts import NewArtifact, Request, Step, bundle_path, weights_of
 from convert.coreml.check import check_rebuilt
 from convert.coreml.export import Exporter
-from convert.coreml.nest import Nested, masters, nest
+from convert.coreml.nest import Source, masters, nest
 from convert.coreml.options import PRECISIONS, CoreMlOptions, Precision
 from convert.coreml.shared_int8 import Substitute, Substitutes, half_scale
 from convert.fold import Tensors
 from convert.gamma_signs import separate_signs
 from convert.images import CheckImages
+from convert.nested_store import NestedFiles
 from convert.quantized_weights import QuantizedWeights, payload_at, quantize_weights, scale_at
 from convert.slice_plan import ProgramPlan, plan_programs, weight_levels
 from convert.static_module import StaticProgram, input_shape, static_module
@@ -67,7 +68,7 @@ def _artifact(
         module = static_module(spec, plan, tensors)
         packages[plan.name] = exporter.package(plan, module, _substitutes(module, weights, tensors))
     step(f"{precision}: nesting {len(plans)} packages")
-    nested = nest(plans, list(packages.values()), tensors, spec.bn_epsilon, precision, weights)
+    nested = nest(plans, list(packages.values()), Source(tensors, spec.bn_epsilon, precision, weights))
     step(f"{precision}: comparing rebuilt packages with coremltools'")
     default = plans[0].name
     merged = exporter.multifunction(packages, default) if _version(packages) >= FIRST_VERSION else None
@@ -104,7 +105,9 @@ def _user_metadata(checkpoint: Checkpoint, precision: Precision, classes: Sequen
     return {"dsnet.model": _json(model), "dsnet.classes": _json(list(classes))}
 
 
-def _index(packages: Mapping[str, Package], merged: Package | None, options: CoreMlOptions, nested: Nested) -> Index:
+def _index(
+    packages: Mapping[str, Package], merged: Package | None, options: CoreMlOptions, nested: NestedFiles
+) -> Index:
     return Index(
         format=FORMAT,
         deployment_target=options.target,
@@ -112,7 +115,7 @@ def _index(packages: Mapping[str, Package], merged: Package | None, options: Cor
         image_input=options.image_input,
         functions=list(packages),
         all_functions=None if merged is None else [_part(path, content) for path, content in merged.items()],
-        recipe_sha256=sha256_bytes(nested.recipe),
+        recipe_sha256=sha256_bytes(nested.recipe_json),
     )
 
 
@@ -129,14 +132,14 @@ def _new_artifact(
     plans: Sequence[ProgramPlan],
     precision: Precision,
     options: CoreMlOptions,
-    nested: Nested,
+    nested: NestedFiles,
     index: Index,
 ) -> NewArtifact:
     data = (_json(index.model_dump(mode="json")) + "\n").encode()
     record = Artifact(
         runtime="coreml",
         precision=precision,
-        file=_path("index", precision, "json"),
+        file=bundle_path("coreml", "index", precision, "json", PRECISIONS[0]),
         bytes=len(data),
         sha256=sha256_bytes(data),
         programs=[_program(spec, plan) for plan in plans],
@@ -148,17 +151,7 @@ def _new_artifact(
             "image_input": options.image_input,
         },
     )
-    files = {
-        "store": (_path("weights", precision, "bin"), nested.store),
-        "recipe": (_path("recipe", precision, "json"), nested.recipe),
-        "template": (_path("template", precision, "bin"), nested.template),
-    }
-    return NewArtifact(record, data, weights_of(record, files))  # type: ignore[arg-type]
-
-
-def _path(stem: str, precision: str, suffix: str) -> str:
-    """Return where a file lies in a bundle; those of the default precision have the plain name."""
-    return f"coreml/{stem}{'' if precision == PRECISIONS[0] else f'_{precision}'}.{suffix}"
+    return NewArtifact(record, data, weights_of(record, nested, PRECISIONS[0]))
 
 
 def _program(spec: SupernetSpec, plan: ProgramPlan) -> Program:

@@ -5,17 +5,15 @@ Core ML itself runs on Apple's systems alone, so no output is compared here.
 
 from collections.abc import Mapping
 
-from convert.coreml.nest import Nested
 from convert.errors import ExportError, ParityError
+from convert.nested_store import NestedFiles
 from edge.bundle.coreml.multifunction import merge
 from edge.bundle.coreml.package import Package, rebuild
-from edge.bundle.nested.weights import NestedWeights, parse_recipe
 
 
-def check_rebuilt(nested: Nested, packages: Mapping[str, Package], merged: Package | None, default: str) -> None:
+def check_rebuilt(nested: NestedFiles, packages: Mapping[str, Package], merged: Package | None, default: str) -> None:
     """Compare every rebuilt package with the exported one, and all of them merged with coremltools' own merging."""
-    weights = NestedWeights(parse_recipe(nested.recipe, "the new recipe"), nested.store, nested.template)
-    rebuilt = {name: rebuild(weights, name) for name in packages}
+    rebuilt = {name: rebuild(nested.weights, name) for name in packages}
     for name, package in packages.items():
         if differing := _differing(rebuilt[name], package):
             raise ParityError(f"program {name}: {differing} cannot be rebuilt byte for byte from the nested weights")

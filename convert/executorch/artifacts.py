@@ -1,6 +1,5 @@
 """Supernet → ExecuTorch artifacts: export, nest, check."""
 
-import json
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from common import sha256_bytes
-from convert.artifacts import NewArtifact, Request, Step, weights_of
+from convert.artifacts import NewArtifact, Request, Step, bundle_path, weights_of
 from convert.executorch.check import check_parity, measure_accuracy
 from convert.executorch.lower import Task, lower_all
 from convert.executorch.nest import Source, nest
@@ -19,7 +18,7 @@ from convert.images import CheckImages
 from convert.quantized_weights import quantize_weights
 from convert.slice_plan import ProgramPlan, plan_programs, weight_levels
 from convert.static_module import input_shape, static_module
-from edge.bundle.executorch.pte import methods
+from edge.bundle.executorch.pte import merge, methods
 from edge.bundle.manifest import Artifact, Program, TensorInfo
 from train.checkpoint import Checkpoint
 from train.spec import SupernetSpec
@@ -71,16 +70,16 @@ def _artifact(
     files = lower_all(
         Task(spec, tensors, samples, weights, features), plans, lambda: step(f"{precision}: lowering programs")
     )
-    nested = nest(plans, files, Source(tensors, spec.bn_epsilon, weights))
+    nested, program = nest(plans, files, Source(tensors, spec.bn_epsilon, weights)), merge(files)
     step(f"{precision}: comparing every program with its stock file")
-    parity = check_parity(nested, plans, files, pictures[:PARITY_IMAGES])
+    parity = check_parity(program, nested, plans, files, pictures[:PARITY_IMAGES])
     step(f"{precision}: measuring accuracy on {len(images.labels)} labelled images")
     record = Artifact(
         runtime="executorch",
         precision=precision,
-        file=_path("model", precision, "pte"),
-        bytes=len(nested.program),
-        sha256=sha256_bytes(nested.program),
+        file=bundle_path("executorch", "model", precision, "pte", PRECISIONS[0]),
+        bytes=len(program),
+        sha256=sha256_bytes(program),
         programs=[_program(spec, plan, features) for plan in plans],
         runtime_version=f"executorch {version('executorch')}",
         parity=parity,
@@ -88,27 +87,10 @@ def _artifact(
         provenance={
             "images": {"name": images.source, "count": len(images.images), "labelled": bool(images.labels)},
             "exporter": f"executorch {version('executorch')}, torch {version('torch')}",
-            "delegates": methods(nested.program),
+            "delegates": methods(program),
         },
     )
-    recipe = json.dumps(nested.recipe.model_dump(mode="json", exclude_none=True), separators=(",", ":")).encode()
-    return NewArtifact(
-        record,
-        nested.program,
-        weights_of(
-            record,
-            {
-                "store": (_path("weights", precision, "bin"), nested.store),
-                "recipe": (_path("recipe", precision, "json"), recipe),
-                "template": (_path("template", precision, "bin"), nested.template),
-            },
-        ),
-    )
-
-
-def _path(stem: str, precision: str, suffix: str) -> str:
-    """Return where a file lies in a bundle; those of the default precision have the plain name."""
-    return f"executorch/{stem}{'' if precision == PRECISIONS[0] else f'_{precision}'}.{suffix}"
+    return NewArtifact(record, program, weights_of(record, nested, PRECISIONS[0]))
 
 
 def _program(spec: SupernetSpec, plan: ProgramPlan, features: Quantization | None) -> Program:

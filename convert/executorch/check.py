@@ -12,26 +12,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convert.errors import ParityError
-from convert.executorch.nest import Nested
+from convert.nested_store import NestedFiles
 from convert.slice_plan import ProgramPlan
 from convert.static_module import StaticProgram
 from edge.bundle.executorch.pte import data_file
 from edge.bundle.manifest import Accuracy, Parity
-from edge.bundle.nested.weights import NestedWeights
 from edge.runtime.native_stderr import native_stderr_silenced
 
 Values = Mapping[str, Tensor]
 
 
 def check_parity(
-    nested: Nested, plans: Sequence[ProgramPlan], files: Sequence[bytes], images: Sequence[Tensor]
+    program: bytes, nested: NestedFiles, plans: Sequence[ProgramPlan], files: Sequence[bytes], images: Sequence[Tensor]
 ) -> list[Parity]:
     """Compare every program with its stock file.
 
     The file that the template gives must be the stock one, byte for byte. The program without weights, given the slices
     through a named data map, must give the same outputs. Anything else is a ParityError that names the program.
     """
-    weights = NestedWeights(nested.recipe, nested.store, nested.template)
+    weights = nested.weights
     results: list[Parity] = []
     features: Sequence[Values] = [{} for _ in images]
     for plan, file in zip(plans, files, strict=True):
@@ -39,7 +38,7 @@ def check_parity(
             raise ParityError(f"program {plan.name}: its template does not give back the stock file byte for byte")
         inputs = _inputs(plan, images, features)
         expected = run_method(file, plan, inputs)
-        found = run_method(nested.program, plan, inputs, data_file(weights.constants([f"{plan.name}.pte"])))
+        found = run_method(program, plan, inputs, data_file(weights.constants([f"{plan.name}.pte"])))
         difference = max(
             float((f[name].double() - e[name].double()).abs().max())
             for e, f in zip(expected, found, strict=True)

@@ -58,9 +58,6 @@ def _artifact_checks(bundle: Bundle, artifact: Artifact) -> Iterator[Check]:
     yield file
     if file.outcome != "pass":
         return
-    if artifact.runtime not in PROGRAM_CHECKS:
-        yield Check(f"{label} programs", "skip", f"this version cannot look into {artifact.runtime} files")
-        return
     try:
         for claim, check in PROGRAM_CHECKS[artifact.runtime](bundle, artifact):
             yield _check(f"{label} {claim}", check)

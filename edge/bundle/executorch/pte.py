@@ -5,7 +5,6 @@ One of the two modules of `edge` that load torch (the other is the ExecuTorch se
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 
 from executorch.exir._serialize._named_data_store import NamedDataStore
 from executorch.exir._serialize._program import (
@@ -18,19 +17,11 @@ from executorch.exir._serialize._program import (
 from executorch.exir._serialize.data_serializer import DataEntry, DataPayload
 from executorch.extension.flat_tensor.serialize.serialize import FlatTensorSerializer
 
+from edge.bundle.nested.recipe import Region
 from edge.errors import BundleError
 
 ALIGNMENT = 16
 """Of constants in bytes, as the XNNPACK backend asks for."""
-
-
-@dataclass(frozen=True)
-class Region:
-    """Where a constant lies in a file."""
-
-    key: str
-    offset: int
-    bytes: int
 
 
 def constant_regions(data: bytes) -> list[Region]:

@@ -5,6 +5,7 @@ docs/bundle.md specifies it for readers in any language; `NestedWeights` is the 
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -31,6 +32,15 @@ Size = Annotated[int, Field(ge=1, lt=MAX_FILE_BYTES)]
 Offset = Annotated[int, Field(ge=0, lt=MAX_FILE_BYTES)]
 Shape = Annotated[list[Size], Field(min_length=3, max_length=3)]
 """[a, b, c], row-major: rows, kernel positions, columns. A vector is [1, 1, n]."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where a constant lies in a plain file."""
+
+    key: str
+    offset: int
+    bytes: int
 
 
 class StoredTensor(Record):

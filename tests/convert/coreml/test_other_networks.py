@@ -118,6 +118,4 @@ def test_unknown_choices_are_refused_with_the_valid_ones() -> None:
         CoreMlOptions(target="iOS15")  # type: ignore[arg-type]
     with pytest.raises(ConvertError, match="unknown --image-input picture; valid: tensor, pixels"):
         CoreMlOptions(image_input="picture")  # type: ignore[arg-type]
-    with pytest.raises(ConvertError, match="unknown precision wi8; valid for --runtime coreml: fp16, fp32, int8"):
-        convert(trained_like(MOBILENET_V1), (0, 1), "wi8")  # type: ignore[arg-type]
     assert len(CLASSES) == 10
