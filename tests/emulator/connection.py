@@ -42,6 +42,12 @@ class Stream:
             self._taken.clear()
             await self._connection.send(Packet(b"WRTE", self.ours, self.theirs, data[start : start + MAX_DATA]))
 
+    async def pause(self, seconds: float) -> None:
+        """Let time pass. Raises StreamClosedError as soon as the other end leaves."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.closed.wait(), seconds)
+            raise StreamClosedError
+
     async def settled(self) -> None:
         """Wait until the other end has taken all that was written, or is gone."""
         await self._taken.wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import subprocess
 import threading
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -42,7 +43,7 @@ class Emulator:
             # Bound but not listening: the port stays this device's own while the device is away.
             self._reserved = stack.enter_context(bound_socket(0))
             self._port = self._reserved.getsockname()[1]
-            self._sandbox = stack.enter_context(sandbox_of(self.state, self.folder))
+            self.sandbox = stack.enter_context(sandbox_of(self.state, self.folder))
             self._loop = asyncio.new_event_loop()
             thread = threading.Thread(target=self._loop.run_forever, name=self.serial)
             thread.start()
@@ -77,9 +78,18 @@ class Emulator:
         """Return where this machine has a file of /data or /sdcard."""
         return self.folder / path.lstrip("/")
 
+    def processes(self) -> dict[int, str]:
+        """Return the command lines of what runs on the device, by process number; zombies are not among them."""
+        return self.sandbox.processes()
+
+    def shell(self, command: str) -> str:
+        """Run a command behind adb's back and return its standard output; it is not logged and has no faults."""
+        argv, environment = self.sandbox.argv(command), self.sandbox.environment()
+        return subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
     def install_tool(self, name: str, script: str) -> None:
         """Put a program, mostly a script for /system/bin/sh, into the device's PATH."""
-        self._sandbox.install_tool(name, script)
+        self.sandbox.install_tool(name, script)
 
     async def _plug_in(self) -> None:
         if self._listening is None:
@@ -95,7 +105,10 @@ class Emulator:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer, self.state, self._find_service, self._bugs.append)
         self._connections.add(connection)
-        await connection.serve()
+        try:
+            await connection.serve()
+        except AssertionError as error:
+            self._bugs.append(error)
         self._connections.discard(connection)
 
     def _find_service(self, name: str) -> Service | None:
@@ -108,15 +121,15 @@ class Emulator:
         return None
 
     async def _sync(self, stream: Stream) -> None:
-        await asyncio.sleep(self.faults.delay)
-        await Sync(stream, self._sandbox, self).serve()
+        await stream.pause(self.faults.delay)
+        await Sync(stream, self.sandbox, self).serve()
 
     async def _run(self, stream: Stream, command: str, plain: bool, merged: bool) -> None:
         entry = self.log.add("command", command)
         watch = self.faults.watch("command", command)
-        await asyncio.sleep(watch.delay)
-        argv = self._sandbox.argv("while true; do sleep 1000; done" if watch.hangs else command or "sh")
-        environment = self._sandbox.environment()
+        await stream.pause(watch.delay)
+        argv = self.sandbox.argv("while true; do sleep 1000; done" if watch.hangs else command or "sh")
+        environment = self.sandbox.environment()
         child = await Child.start(argv, environment, merged=plain and merged, on_end=self._learn)
         self._children.add(child)
         running = Command(stream, child, entry, watch)
@@ -135,11 +148,11 @@ class Emulator:
 
     def _learn(self) -> None:
         """Take over what commands changed."""
-        self.state.__dict__["settings"] = self._sandbox.read_settings()
-        self.state.__dict__["fixed_performance"] = self._sandbox.read_fixed_performance()
+        self.state.__dict__["settings"] = self.sandbox.read_settings()
+        self.state.__dict__["fixed_performance"] = self.sandbox.read_fixed_performance()
 
     def _state_changed(self, name: str) -> None:
-        self._sandbox.write_state(name)
+        self.sandbox.write_state(name)
 
     def _in_loop(self, work: "asyncio.coroutines.Coroutine[None, None, None]") -> "Future[None]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -152,7 +165,7 @@ class Emulator:
 
     async def _finish(self) -> None:
         await self._unplug()
-        self._sandbox.stop()
+        self.sandbox.stop()
         for child in self._children:
             child.abandon()
             await child.ended.wait()

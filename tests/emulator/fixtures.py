@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from tests.emulator.state import DeviceState
 
 SECONDS_TO_ANSWER = 60
 """Nothing in these tests takes a second; a machine that is busy may be slow."""
+
+SECONDS_BETWEEN_LOOKS = 0.005
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,14 @@ def adb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adb]:
         yield private
     finally:
         private("kill-server")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what happens in another thread or process. Raises AssertionError when it never does."""
+    deadline = time.monotonic() + SECONDS_TO_ANSWER
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def free_port() -> int:

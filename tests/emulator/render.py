@@ -1,6 +1,5 @@
 """A device's state as the files that its tools and /proc and /sys show."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from tests.emulator.state import ABI_NAMES, Cluster, DeviceState
@@ -78,33 +77,28 @@ def sys_files(state: DeviceState) -> dict[str, str]:
     every = f"0-{len(state.cores) - 1}" if len(state.cores) > 1 else "0"
     files = {f"devices/system/cpu/{name}": f"{every}\n" for name in ("possible", "present", "online")}
     fastest = max(cluster.max_khz for cluster in state.clusters)
-    for first, cluster in _starts(state):
+    first = 0
+    for number, cluster in enumerate(state.clusters):
+        clock = state.cluster_khz[number] if state.cluster_khz else cluster.max_khz
         members = range(first, first + cluster.cores)
-        for core in members:
-            folder = f"devices/system/cpu/cpu{core}"
-            files |= {f"{folder}/cpufreq/{name}": text for name, text in _cpufreq(state, core, members).items()}
+        policy = _cpufreq(cluster, clock, members)
+        folders = [f"devices/system/cpu/cpu{core}" for core in members]
+        for folder in (f"devices/system/cpu/cpufreq/policy{first}", *(f"{folder}/cpufreq" for folder in folders)):
+            files |= {f"{folder}/{name}": text for name, text in policy.items()}
+        for folder in folders:
             files[f"{folder}/cpu_capacity"] = f"{1024 * cluster.max_khz // fastest}\n"
             files[f"{folder}/online"] = "1\n"
             files[f"{folder}/topology/physical_package_id"] = "0\n"
-        policy = _cpufreq(state, first, members)
-        files |= {f"devices/system/cpu/cpufreq/policy{first}/{name}": text for name, text in policy.items()}
+        first += cluster.cores
     for number, (name, celsius) in enumerate((("battery", state.battery_celsius), ("skin-therm", state.skin_celsius))):
         files[f"class/thermal/thermal_zone{number}/type"] = f"{name}\n"
         files[f"class/thermal/thermal_zone{number}/temp"] = f"{round(celsius * 1000)}\n"
     return files
 
 
-def _starts(state: DeviceState) -> Iterator[tuple[int, Cluster]]:
-    first = 0
-    for cluster in state.clusters:
-        yield first, cluster
-        first += cluster.cores
-
-
-def _cpufreq(state: DeviceState, core: int, members: range) -> dict[str, str]:
-    cluster = state.cores[core]
+def _cpufreq(cluster: Cluster, clock: int, members: range) -> dict[str, str]:
     return {
-        "scaling_cur_freq": f"{state.khz[core]}\n",
+        "scaling_cur_freq": f"{clock}\n",
         "scaling_min_freq": f"{cluster.min_khz}\n",
         "scaling_max_freq": f"{cluster.max_khz}\n",
         "cpuinfo_min_freq": f"{cluster.min_khz}\n",

@@ -1,10 +1,12 @@
 """The device's file system and processes, isolated from this machine's by Linux' namespaces."""
 
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -98,6 +100,15 @@ class Sandbox:
         if not (self.support / "proc").exists():  # these are mounted one by one, so they cannot be replaced later
             render.write_files(self.support / "proc", render.proc_files(self.state), self._written)
 
+    def processes(self) -> dict[int, str]:
+        """Return the command lines of what runs on the device, by its own process numbers."""
+        found = {}
+        for folder in self.path("/proc").iterdir():
+            if folder.name.isdigit() and folder.name != "1":
+                with suppress(OSError):  # it has just ended
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        return {number: line for number, line in found.items() if line}
+
     def _forget(self, name: str) -> None:
         """Remove what commands of the device may have changed."""
         place = self.support / "state" / name
@@ -130,9 +141,8 @@ class Sandbox:
     def _install_tools(self) -> None:
         (self.support / "system" / "bin").mkdir(parents=True)
         (self.support / "system" / "emulator").mkdir()
-        toybox = shutil.which("toybox")
         for name in TOOLBOX:
-            program = toybox or shutil.which(name)
+            program = toybox_of_android(name) or shutil.which(name)
             if program is not None:
                 (self.support / "system" / "bin" / name).symlink_to(program)
         (self.support / "system" / "bin" / "sh").symlink_to(shutil.which("mksh") or "/bin/sh")
@@ -140,10 +150,21 @@ class Sandbox:
             self.install_tool(tool.name, tool.read_text())
 
 
+@cache
+def toybox_of_android(name: str) -> str | None:
+    """Return the path of toybox, Android's own tools, where it is installed and has this one."""
+    toybox = shutil.which("toybox")
+    if toybox is None:
+        return None
+    known = subprocess.run([toybox], capture_output=True, text=True).stdout.split()
+    return toybox if name in known else None
+
+
 @contextmanager
 def sandbox_of(state: DeviceState, folder: Path) -> Iterator[Sandbox]:
     """Yield a running sandbox; its processes end with it, its files in `folder` stay."""
-    with TemporaryDirectory(prefix="android-") as support:
+    in_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # hundreds of small files take a while on a disk
+    with TemporaryDirectory(prefix="android-", dir=in_memory) as support:
         sandbox = Sandbox(state, folder.resolve(), Path(support).resolve())
         sandbox.start()
         try:

@@ -7,6 +7,9 @@ from typing import Any
 ABI_NAMES = {"arm64-v8a": "aarch64", "armeabi-v7a": "armv8l", "x86_64": "x86_64", "x86": "i686"}
 """ABI → what `uname -m` says."""
 
+COOL_BATTERY, HOT_BATTERY = 27.5, 43.0
+COOL_SKIN, HOT_SKIN = 31.0, 46.5
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -53,14 +56,14 @@ class DeviceState:
     """Whether programs see this machine's own /proc and /sys instead of those of the state."""
 
     battery_level: int = 85
-    battery_celsius: float = 27.5
+    battery_celsius: float = COOL_BATTERY
     plugged: str | None = "usb"
     """"ac", "usb", "wireless" or None."""
     thermal_status: int = 0
     """0 is none, 3 severe, 6 shutdown."""
-    skin_celsius: float = 31.0
-    cpu_khz: tuple[int, ...] | None = None
-    """Current frequency of every core; None is each cluster's maximum."""
+    skin_celsius: float = COOL_SKIN
+    cluster_khz: tuple[int, ...] | None = None
+    """Current clock of every cluster; None is its maximum."""
     canary_slowdown: float = 1.0
     """Written to $EMULATOR/canary_slowdown, where runners made for tests read it; 2 is twice as slow."""
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -82,15 +85,26 @@ class DeviceState:
         if name != "changed" and self.__dict__.get("changed") is not None:
             self.changed(name)
 
+    def throttle(self, slowdown: float, status: int = 3) -> None:
+        """Become hot: clocks and canary slower by a factor, and what the sensors say with them."""
+        self.cluster_khz = tuple(round(cluster.max_khz / slowdown) for cluster in self.clusters)
+        self.canary_slowdown = slowdown
+        self.battery_celsius = HOT_BATTERY
+        self.skin_celsius = HOT_SKIN
+        self.thermal_status = status
+
+    def cool_down(self) -> None:
+        """Become as cool as a device is made."""
+        self.cluster_khz = None
+        self.canary_slowdown = 1.0
+        self.battery_celsius = COOL_BATTERY
+        self.skin_celsius = COOL_SKIN
+        self.thermal_status = 0
+
     @property
     def cores(self) -> tuple[Cluster, ...]:
         """Return the cluster of every core."""
         return tuple(cluster for cluster in self.clusters for _ in range(cluster.cores))
-
-    @property
-    def khz(self) -> tuple[int, ...]:
-        """Return the current frequency of every core."""
-        return self.cpu_khz or tuple(cluster.max_khz for cluster in self.cores)
 
     def system_properties(self) -> dict[str, str]:
         """Return what `getprop` knows."""
