@@ -1,22 +1,21 @@
 """Makes the file system and the processes of one device, then waits until its standard input ends.
 
-A program of its own: `python -I -S holder.py ROOT SANDBOX SUPPORT HOST_CPU`. It needs no privilege, only Linux' user
-namespaces. Inside, this machine's folders are read-only, /data and /sdcard are the sandbox, commands are user 2000
-without any privilege, as on a phone, and end with the device. Prints the process that `nsenter` enters.
+A program of its own: `python -I -S holder.py ROOT SANDBOX SUPPORT HOST_CPU ARM64_INTERPRETER`. It needs no privilege,
+only Linux' user namespaces. Inside, this machine's folders are read-only, /data and /sdcard are the sandbox, commands
+are user 2000 without any privilege, as on a phone, and end with the device. Prints the process that `nsenter` enters,
+and whether arm64 programs are started with the interpreter.
 """
 
 import ctypes
 import os
 import signal
 import sys
-from contextlib import suppress
 
 NEW_MOUNTS, NEW_USERS, NEW_PROCESSES = 0x00020000, 0x10000000, 0x20000000
 BIND, RECURSIVE = 0x1000, 0x4000
 MOUNT_SETATTR, AT_RECURSIVE, ATTR_READ_ONLY = 442, 0x8000, 1
 SHELL_USER = 2000
 OURS = ("data", "sdcard", "system", "vendor", "storage", "sys", "proc")
-QEMU = "/usr/bin/qemu-aarch64-static"
 ARM64_MAGIC = rb"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
 ARM64_MASK = rb"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -66,26 +65,30 @@ def build_root(root: str, sandbox: str, support: str, host_cpu: bool) -> None:
         show(f"{sandbox}/{name}", f"{root}/{name}", read_only=False)
     show(f"{support}/system", f"{root}/system", read_only=True)
     show(f"{support}/state", f"{root}/system/emulator", read_only=False)
+    for name in os.listdir(f"{support}/etc"):  # noqa: PTH208
+        mount(f"{support}/etc/{name}", f"{root}/etc/{name}", None, BIND)
     show("/sys" if host_cpu else f"{support}/sys", f"{root}/sys", read_only=True)
 
 
-def run_arm64_programs(root: str) -> None:
-    """Have the kernel start arm64 programs in qemu, for this device only. Before Linux 6.7 they do not run."""
+def start_arm64_programs_with(interpreter: str, root: str) -> bool:
+    """Have the kernel start arm64 programs with another, for this device only. False before Linux 6.7."""
     place = f"{root}/binfmt"
     os.mkdir(place)  # noqa: PTH102
-    with suppress(OSError):
+    try:
         mount("binfmt_misc", place, "binfmt_misc")
         with open(f"{place}/register", "wb") as file:  # noqa: PTH123
-            file.write(b":dsnet-arm64:M::%b:%b:%b:" % (ARM64_MAGIC, ARM64_MASK, QEMU.encode()))
+            file.write(b":dsnet-arm64:M::%b:%b:%b:" % (ARM64_MAGIC, ARM64_MASK, interpreter.encode()))
+    except OSError:
+        return False
+    return True
 
 
-def main(root: str, sandbox: str, support: str, host_cpu: str) -> None:
+def main(root: str, sandbox: str, support: str, host_cpu: str, arm64_interpreter: str) -> None:
     """Build the device; its first process is a child, as only children live in new process namespaces."""
     new_namespaces(0, 0)
     build_root(root, sandbox, support, host_cpu == "host")
     os.mkdir(f"{root}/proc")  # noqa: PTH102
-    if os.path.exists(QEMU):  # noqa: PTH110
-        run_arm64_programs(root)
+    arm64 = start_arm64_programs_with(arm64_interpreter, root)
     # A second time, as mounting wants user 0 and phones have no user 0 for commands.
     new_namespaces(NEW_PROCESSES, SHELL_USER)
     ready, tell_ready = os.pipe()
@@ -93,7 +96,7 @@ def main(root: str, sandbox: str, support: str, host_cpu: str) -> None:
     if child:
         os.close(tell_ready)
         if os.read(ready, 1):
-            print(child, flush=True)
+            print(child, arm64, flush=True)
         os.waitpid(child, 0)
         return
     mount("proc", f"{root}/proc", "proc")

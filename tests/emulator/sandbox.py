@@ -14,6 +14,9 @@ from tests.emulator import render
 from tests.emulator.state import DeviceState
 
 HERE = Path(__file__).parent
+QEMU = "qemu-aarch64-static"
+ARM64_LIBRARIES = "/usr/aarch64-linux-gnu"
+USERS = "root:x:0:0::/:/system/bin/sh\nshell:x:2000:2000::/:/system/bin/sh\n"
 TOOLBOX = (HERE / "toybox.txt").read_text().split()
 """What Android's toybox has and tests may use. There is no python, awk or bash on a phone."""
 
@@ -34,30 +37,36 @@ class Sandbox:
         for name in ("data/local/tmp", "sdcard/Download"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self._install_tools()
+        render.write_files(support / "etc", {"passwd": USERS}, {})
         self.write_state()
         self._nsenter = shutil.which("nsenter") or "/usr/bin/nsenter"
         self._holder: subprocess.Popen[str] | None = None
         self.process = 0
+        """The device's first process, as this machine numbers it."""
+        self.handles_arm64 = False
+        """Whether arm64 programs run where arm64 is claimed, and are refused where not, instead of confusing the shell."""
 
     def start(self) -> None:
         """Make the namespaces."""
         root = self.support / "root"
         root.mkdir()
         places = [str(path) for path in (root, self.folder, self.support)]
+        options = ["host" if self.state.host_cpu else "state", self._arm64_interpreter()]
         self._holder = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(HERE / "holder.py"), *places, "host" if self.state.host_cpu else "state"],
+            [sys.executable, "-I", "-S", str(HERE / "holder.py"), *places, *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         assert self._holder.stdout is not None and self._holder.stderr is not None
-        process = self._holder.stdout.readline()
+        process, _, arm64 = self._holder.stdout.readline().strip().partition(" ")
         if not process:
             self.stop()
             reasons = self._holder.stderr.read().strip().splitlines() or [f"exit status {self._holder.returncode}"]
             raise NoSandboxError(f"no user namespaces on this machine: {reasons[-1]}")
         self.process = int(process)
+        self.handles_arm64 = arm64 == "True"
 
     def stop(self) -> None:
         """End every process of the device."""
@@ -79,7 +88,8 @@ class Sandbox:
             "TMPDIR": "/data/local/tmp",
             "ANDROID_DATA": "/data",
             "EMULATOR": "/system/emulator",
-            "QEMU_LD_PREFIX": "/usr/aarch64-linux-gnu",
+            "QEMU_LD_PREFIX": ARM64_LIBRARIES,
+            "QEMU_CPU": "cortex-a76",
         }
 
     def path(self, path: str) -> Path:
@@ -108,6 +118,10 @@ class Sandbox:
                 with suppress(OSError):  # it has just ended
                     found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
         return {number: line for number, line in found.items() if line}
+
+    def _arm64_interpreter(self) -> str:
+        qemu = shutil.which(QEMU) if "arm64-v8a" in self.state.abis else None
+        return qemu or "/system/bin/not-executable"
 
     def _forget(self, name: str) -> None:
         """Remove what commands of the device may have changed."""

@@ -1,6 +1,8 @@
 """What runs on the device, and what it says about itself."""
 
+import hashlib
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,7 +76,7 @@ def test_taskset_refuses_cores_that_the_device_does_not_have(emulator: Start) ->
 def test_commands_are_an_ordinary_user_and_cannot_write_outside_the_device(emulator: Start, tmp_path: Path) -> None:
     (tmp_path / "of-this-machine").write_text("untouched")
     device = emulator()
-    assert device.shell("id -u") == "2000\n"
+    assert device.shell("id -u; whoami") == "2000\nshell\n"
     refused = device.shell(f"echo broken 2>&1 >{tmp_path}/of-this-machine; rm {tmp_path}/of-this-machine 2>&1; echo $?")
     assert refused.endswith("1\n") and (tmp_path / "of-this-machine").read_text() == "untouched"
 
@@ -108,3 +110,53 @@ def test_x86_64_programs_run_as_they_are(emulator: Start) -> None:
     device = emulator()
     shutil.copy("/bin/true", device.path("/data/local/tmp/program"))
     assert device.shell("/data/local/tmp/program && echo ran") == "ran\n"
+
+
+def arm64_program(text: bytes, status: int) -> bytes:
+    """Return a static ELF program for arm64 that writes `text` and exits with `status`."""
+    header_bytes, instructions, base = 64 + 56, 8, 0x400000
+    move = [
+        0xD2800000 | value << 5 | register
+        for register, value in ((0, 1), (2, len(text)), (8, 64), (0, status), (8, 93))
+    ]
+    address = 0x10000000 | (instructions - 1) << 5 | 1  # adr x1, text: 7 instructions further
+    call = 0xD4000001
+    code = struct.pack("<8I", move[0], address, move[1], move[2], call, move[3], move[4], call)
+    size = header_bytes + len(code) + len(text)
+    elf = struct.pack(
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, 183, 1, base + header_bytes, 64, 0, 0, 64, 56, 1, 0, 0, 0
+    )
+    return elf + struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 4096) + code + text
+
+
+def able(device: Emulator) -> Emulator:
+    """Return the device where the kernel lets it choose what starts arm64 programs; skips elsewhere."""
+    if not device.sandbox.handles_arm64:
+        pytest.skip("binfmt_misc needs Linux 6.7 for a device of its own")
+    return device
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """Return an arm64 program to push."""
+    path = tmp_path / "program"
+    path.write_bytes(arm64_program(b"ran on arm64\n", 7))
+    path.chmod(0o755)
+    return path
+
+
+def test_arm64_programs_run_where_arm64_is_claimed(emulator: Start, adb: Adb, program: Path) -> None:
+    if shutil.which("qemu-aarch64-static") is None:
+        pytest.skip("no qemu-aarch64-static; apt-get install qemu-user-static")
+    serial = adb.connect(able(emulator(abis=("arm64-v8a",))))
+    assert adb("push", str(program), "/data/local/tmp/program", serial=serial).returncode == 0
+    done = adb("shell", "cd /data/local/tmp && sha256sum program && ./program", serial=serial)
+    assert done.stdout.endswith(b"ran on arm64\n") and done.returncode == 7
+    assert done.stdout.decode().startswith(hashlib.sha256(program.read_bytes()).hexdigest())
+
+
+def test_arm64_programs_are_refused_where_arm64_is_not_claimed(emulator: Start, adb: Adb, program: Path) -> None:
+    serial = adb.connect(able(emulator(abis=("x86_64",))))
+    assert adb("push", str(program), "/data/local/tmp/program", serial=serial).returncode == 0
+    done = adb("shell", "/data/local/tmp/program", serial=serial)
+    assert done.returncode == 126 and b"program: not executable: 64-bit ELF file" in done.stderr
