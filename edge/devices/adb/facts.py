@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge.devices.adb.client import Adb
-from edge.devices.adb.store import ROOT
 from edge.errors import DeviceError, DeviceLostError
 
 PROPERTIES = {
@@ -18,12 +17,13 @@ PROPERTIES = {
 """Fact → the properties that may hold it, the newest first."""
 KEPT_CHARACTERS = 2000
 MAX_CORES = 1024
-BENCHMARK_MODEL = ("/data/local/tmp/benchmark_model", f"{ROOT}/benchmark_model")
+BENCHMARK_MODEL = "/data/local/tmp/benchmark_model"
+"""Where Google's instructions put it."""
 APP = "io.github.dsnetedge.demo"
 """Package name of the demo app."""
 FREQUENCIES = """for core in /sys/devices/system/cpu/cpu[0-9]*; do
 echo "${core##*cpu} $(cat "$core/cpufreq/$1" 2>/dev/null)"; done"""
-FIRST_PROGRAM = 'for path; do if [ -x "$path" ]; then echo "$path"; break; fi; done'
+IF_PROGRAM = 'if [ -x "$1" ]; then echo "$1"; fi'
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def read_facts(adb: Adb) -> Facts:
         memory_bytes=kept("memory_bytes", memory, parse_memory(memory)),
         battery=battery,
         thermal_status=kept("thermal_status", thermal, parse_thermal_status(thermal)),
-        benchmark_model=said("benchmark_model", "sh", "-c", FIRST_PROGRAM, "sh", *BENCHMARK_MODEL).strip() or None,
+        benchmark_model=said("benchmark_model", "sh", "-c", IF_PROGRAM, "sh", BENCHMARK_MODEL).strip() or None,
         app_installed=kept("app_installed", packages, None if "app_installed" in unparsed else _installed(packages)),
         unparsed=unparsed,
     )

@@ -1,10 +1,16 @@
 """The programs that time bundles on a device."""
 
 from edge.devices.adb.runners.base import Runner
+from edge.devices.adb.runners.benchmark_model import BenchmarkModel
 from edge.devices.adb.runners.native import NativeRunner
 from edge.errors import RuntimeUnavailableError
 
-RUNNERS: dict[str, Runner] = {runner.name: runner for runner in (NativeRunner(),)}
+ALL: tuple[Runner, ...] = (
+    NativeRunner(),
+    BenchmarkModel("benchmark_model"),
+    BenchmarkModel("benchmark_model_gpu", "--use_gpu=true"),
+)
+RUNNERS: dict[str, Runner] = {runner.name: runner for runner in ALL}
 """By name, as `--runner` takes them."""
 
 
