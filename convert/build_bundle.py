@@ -128,10 +128,12 @@ def _write(out: Path, manifest: Manifest, new: Sequence[NewArtifact]) -> None:
         with atomic_write(out / path) as temporary:
             temporary.write_bytes(data)
     write_manifest(out, final)
-    named = {out / path for path in (*(a.file for a in final.artifacts), *(w.file for w in final.weights))}
-    for folder in {(out / item.record.file).parent for item in new}:
-        for stray in set(filter(Path.is_file, folder.iterdir())) - named:
-            stray.unlink()
+    for stray in _files(manifest) - _files(final):
+        (out / stray).unlink(missing_ok=True)
+
+
+def _files(manifest: Manifest) -> set[str]:
+    return {artifact.file for artifact in manifest.artifacts} | {weights.file for weights in manifest.weights}
 
 
 def _plain(value: Any) -> Any:

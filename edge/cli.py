@@ -46,7 +46,9 @@ COMMANDS = {
         "Import a checkpoint of DS-Net's authors or of slimmable networks.",
         "train",
     ),
-    "convert": Entry("convert.cli:convert", "Convert a supernet to a bundle: one file for all widths.", "convert"),
+    "convert": Entry(
+        "convert.cli:convert", "Convert a supernet to a bundle: one set of weights for all widths.", "convert"
+    ),
     "hydrate": Entry("edge.bundle.cli:hydrate", "Write a plain static file for chosen widths of a bundle."),
     "profile": Entry("edge.profiling.cli:app", "Measure the latency of every width of a bundle."),
     "predict": Entry("edge.runtime.cli:predict", "Run every width of a bundle over labelled images."),

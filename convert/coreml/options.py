@@ -35,3 +35,7 @@ class CoreMlOptions:
         ):
             if found not in valid:
                 raise ConvertError(f"unknown {flag} {found}; valid: {', '.join(valid)}")
+        texts = (("--author", self.author), ("--licence", self.licence), ("--description", self.description))
+        for flag, text in texts:
+            if any("\ud800" <= char <= "\udfff" for char in text):
+                raise ConvertError(f"{flag} is not text in UTF-8; give it in UTF-8")

@@ -94,10 +94,12 @@ def _pte(choice: Choice) -> Files:
 
 def _ptd(choice: Choice) -> Files:
     """A program file without weights, and a data file beside it."""
+    if choice.out.suffix != ".pte":
+        raise BundleError(f"{choice.out}: the weights go beside it; choose an --out that ends in .pte")
     constants = open_nested_weights(choice.bundle, choice.artifact).constants(_program_files(choice))
     serializer, program = _serializer("ptd"), choice.bundle.verified_bytes(choice.artifact)
     return {
-        choice.out.with_suffix(".pte"): serializer.without_constants(program, choice.names),
+        choice.out: serializer.without_constants(program, choice.names),
         choice.out.with_suffix(".ptd"): serializer.data_file(constants),
     }
 

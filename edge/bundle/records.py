@@ -40,7 +40,7 @@ def parse_record(data: bytes, model: type[R], format_name: str, origin: str) -> 
         _check_format(fields, format_name)
         return model.model_validate(fields)
     except ValidationError as error:
-        raise BundleError(f"{origin}: {join_problems(map(_clause, error.errors()))}") from error
+        raise BundleError(f"{origin}: {join_problems(map(problem_clause, error.errors()))}") from error
     except ValueError as error:
         raise BundleError(f"{origin}: {error}") from error
 
@@ -102,7 +102,8 @@ def _check_format(fields: Any, format_name: str) -> None:
         raise ValueError(f"{found} is newer than this reader ({format_name}); update dsnet-edge")
 
 
-def _clause(error: Any) -> str:
+def problem_clause(error: Any) -> str:
+    """Return one of pydantic's problems as a clause: the field, what is wrong, what was found."""
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
     message = error["msg"].removeprefix("Value error, ")
     text = message[:1].lower() + message[1:]

@@ -101,14 +101,12 @@ def import_samples(
     """
     from common.console import print_json
     from edge.bundle.reader import open_bundle
-    from edge.profiling.import_samples import imported_run, read_samples
+    from edge.profiling.import_samples import checked_device, imported_run, read_samples
     from edge.profiling.profile import add_run
 
     opened = open_bundle(bundle)
     found = read_samples(samples)
-    name = device or found.device
-    if name is None:
-        raise MeasurementError(f"{samples}: does not say on which device it was measured; name it with --device")
+    name = checked_device(device or found.device, samples)
     artifact = opened.artifact(runtime, precision)
     run = imported_run(artifact, found.samples_ms, name, "imported", threads, samples.name)
     add_run(out, run)
@@ -118,7 +116,12 @@ def import_samples(
         _print_run(run, out)
 
 
-app = typer.Typer(cls=group_with_default("profile"), add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=group_with_default("profile"),
+    help="Measure the latency of every width of a bundle.",
+    add_completion=False,
+    rich_markup_mode=None,
+)
 app.command("profile")(profile)
 app.command("import")(import_samples)
 
@@ -161,7 +164,8 @@ def _print_run(run: "Run", out: Path) -> None:
     from common.console import one_line, stdout, table
 
     columns = ("unit", "runs", "first", "p50", "p90", "p99", "mean", "MAD", "±CI")
-    title = f"{run.device}, {run.runtime} {run.precision}, {run.runner} runner, {run.threads} thread(s), milliseconds"
+    artifact = f"{run.runtime} {run.precision}"
+    title = f"{one_line(run.device)}, {artifact}, {run.runner} runner, {run.threads} thread(s), milliseconds"
     console = stdout()
     console.print(table(title, columns, map(_row, _measured(run))))
     ratios = [

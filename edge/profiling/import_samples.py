@@ -16,10 +16,11 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from common.console import one_line
 from edge.bundle.manifest import Artifact, Record
-from edge.bundle.records import parse_json
+from edge.bundle.records import join_problems, parse_json, problem_clause
 from edge.errors import MeasurementError
-from edge.profiling.latency_table import Entry, Milliseconds, QualityWarning, Run
+from edge.profiling.latency_table import Entry, QualityWarning, Run
 from edge.profiling.profile import plan_units
 
 MAX_BYTES = 64 << 20
@@ -27,16 +28,21 @@ FEWEST = 6
 """Samples of a unit: below that, its median has no 95% interval."""
 
 
+LONGEST_MS = 3_600_000.0
+"""An hour: what is longer is in another unit."""
+
+
 class Samples(Record):
     """Times of each unit, in the order in which they were measured."""
 
-    device: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    samples_ms: dict[str, list[Milliseconds]] = Field(min_length=1)
+    device: str | None = None
+    samples_ms: dict[str, list[Annotated[float, Field(gt=0, le=LONGEST_MS)]]] = Field(min_length=1)
 
 
 def read_samples(path: Path) -> Samples:
     """Read a .csv or .json file of samples; raises MeasurementError, in one line, for anything else."""
-    if path.suffix not in (".csv", ".json"):
+    is_json = path.suffix.lower() == ".json"
+    if path.suffix.lower() not in (".csv", ".json"):
         raise MeasurementError(f"{path}: samples are read from .csv or .json files")
     if not path.is_file():
         raise MeasurementError(f"{path}: no such file")
@@ -45,14 +51,23 @@ def read_samples(path: Path) -> Samples:
     if len(data) > MAX_BYTES:
         raise MeasurementError(f"{path}: larger than the limit of {MAX_BYTES} bytes")
     try:
-        fields = parse_json(data) if path.suffix == ".json" else _csv_fields(data.decode("utf-8-sig"))
+        fields = parse_json(data) if is_json else _csv_fields(data.decode("utf-8-sig"))
         return Samples.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise MeasurementError(f"{path}: {place}: {first['msg']}") from error
+        raise MeasurementError(f"{path}: {join_problems(map(problem_clause, error.errors()))}") from error
+    except UnicodeDecodeError as error:
+        raise MeasurementError(f"{path}: not UTF-8 text (byte {error.start})") from error
     except (ValueError, csv.Error) as error:
         raise MeasurementError(f"{path}: {error}") from error
+
+
+def checked_device(name: str | None, path: Path) -> str:
+    """Return a device's name, 1…128 printable characters; raises MeasurementError for none or another."""
+    if name is None:
+        raise MeasurementError(f"{path}: does not say on which device it was measured; name it with --device")
+    if not 1 <= len(name) <= 128 or not name.isprintable():
+        raise MeasurementError(f"device {one_line(name[:80])!r} is not 1…128 printable characters; change --device")
+    return name
 
 
 def imported_run(
@@ -60,7 +75,7 @@ def imported_run(
 ) -> Run:
     """Return samples as a complete run of an artifact; each unit's samples are one block.
 
-    Raises MeasurementError for programs that the artifact does not have, too few samples, or widths that were left out.
+    Raises MeasurementError for programs that the artifact does not have, and for too few samples of one.
     """
     units = {"+".join(unit): unit for unit in plan_units(artifact)}
     strangers = [name for name in samples if name not in units]
@@ -111,6 +126,8 @@ def _csv_fields(text: str) -> dict[str, object]:
     samples: dict[str, list[float]] = defaultdict(list)
     devices = set()
     for row in rows:
+        if None in row or None in row.values():
+            raise ValueError(f"line {rows.line_num}: not as many fields as the header has; decimals take a point")
         samples[row["programs"]].append(_milliseconds(row["sample_ms"], rows.line_num))
         devices.add(row.get("device") or None)
     if len(devices) > 1:
@@ -123,6 +140,6 @@ def _milliseconds(text: str | None, line: int) -> float:
         value = float(text or "")
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or value < 0:
+    if not 0 < value <= LONGEST_MS:
         raise ValueError(f"line {line}: {json.dumps(text)[:40]} is no time in milliseconds")
     return value

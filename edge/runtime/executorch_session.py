@@ -32,15 +32,15 @@ class LoadedMethod:
     def __init__(self, path: Path, program: Program, data_path: Path | None = None) -> None:
         """Load the program; the files are not needed afterwards.
 
-        Raises BundleError when the file's tensors are not the manifest's, RuntimeUnavailableError when the runtime
-        refuses the file.
+        Raises BundleError when the runtime refuses the file or its tensors are not the manifest's.
         """
         try:
             with native_stderr_silenced():
                 loaded = Runtime.get().load_program(path, data_path=data_path)
                 method = loaded.load_method(program.name)
-        except (RuntimeError, KeyError) as error:
-            raise RuntimeUnavailableError(f"{runtime_version()} refuses program {program.name}: {error}") from error
+        except (RuntimeError, KeyError, ValueError) as error:
+            text = " ".join(str(error).split())
+            raise BundleError(f"{runtime_version()} refuses program {program.name}: {text}") from error
         assert method is not None
         meta = method.metadata
         inputs = [meta.input_tensor_meta(index) for index in range(meta.num_inputs())]
@@ -68,8 +68,8 @@ class ExecuTorchSession:
     def __init__(self, weights: NestedWeights, artifact: Artifact, programs: Sequence[str], threads: int = 1) -> None:
         """Open `programs` of an artifact, given its verified weights, with `threads` threads.
 
-        Raises BundleError when a program is not what the manifest says, and RuntimeUnavailableError when the runtime
-        refuses it or when a session with another number of threads is open: they share one pool of threads.
+        Raises BundleError when a program is not what the manifest says or the runtime refuses it, and
+        RuntimeUnavailableError when a session with another number of threads is open: they share one pool of threads.
         """
         self._programs = {name: named_program(artifact, name) for name in programs}
         _set_threads(threads)
@@ -116,8 +116,8 @@ def _set_threads(threads: int) -> None:
             f"an ExecuTorch session with {others.pop()} thread(s) is open in this process, and all share one pool; "
             f"close it before opening one with {threads}"
         )
-    if not _open_sessions and portable_lib._threadpool_get_thread_count() != threads:
-        with native_stderr_silenced():
+    with native_stderr_silenced():
+        if not _open_sessions and portable_lib._threadpool_get_thread_count() != threads:
             portable_lib._unsafe_reset_threadpool(threads)
 
 

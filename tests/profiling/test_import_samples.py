@@ -60,12 +60,17 @@ def test_importing_again_replaces_the_run_and_keeps_the_others(tmp_path: Path) -
         ("a.csv", "program,ms\ntail_00,1\n", "needed: programs, sample_ms"),
         ("a.csv", "programs,sample_ms\ntail_00,fast\n", 'line 2: "fast" is no time in milliseconds'),
         ("a.csv", "programs,sample_ms\ntail_00,-1\n", 'line 2: "-1" is no time in milliseconds'),
+        ("a.csv", "programs,sample_ms\ntail_00,0.0\n", 'line 2: "0.0" is no time in milliseconds'),
+        ("a.csv", "programs,sample_ms\ntail_00,3,1\n", "line 2: not as many fields as the header has"),
+        ("a.csv", "programs,sample_ms\ntail_00\n", "line 2: not as many fields as the header has"),
         ("a.csv", "programs,sample_ms\ntail_00,nan\n", 'line 2: "nan" is no time in milliseconds'),
         ("a.csv", "programs,sample_ms\ntail_77,1\n", "no 'tail_77' in this artifact; valid: prefix, tail_00"),
         ("a.csv", "programs,sample_ms\ntail_00,1\n", "1 sample(s) of tail_00; a median needs 6"),
         ("a.csv", "programs,sample_ms,device\ntail_00,1,a\ntail_00,1,b\n", "samples of several devices (a, b)"),
         ("a.json", '{"samples_ms": {}}', "samples_ms: "),
-        ("a.json", '{"samples_ms": {"tail_00": ["1"]}}', "samples_ms.tail_00.0: "),
+        ("a.json", '{"samples_ms": {"tail_00": ["1"]}}', "samples_ms.tail_00[0]: "),
+        ("a.json", '{"samples_ms": {"tail_00": [0]}}', "samples_ms.tail_00[0]: input should be greater than 0"),
+        ("a.json", "[1]", "input should be"),
         ("a.json", "[", "not JSON"),
     ],
 )
@@ -77,6 +82,14 @@ def test_what_is_no_table_of_samples_is_refused_in_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert error in line
     assert not (tmp_path / "latency.json").exists()
+
+
+@pytest.mark.parametrize("device", ["a\nb", "\x1b[31mred", "\udcff", "x" * 129, ""])
+def test_a_device_has_a_printable_name(device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "samples.json").write_text(json.dumps({"device": device, "samples_ms": {"tail_00": [1.0] * 6}}))
+    assert imported(tmp_path / "samples.json", tmp_path / "latency.json") == 2
+    assert not (tmp_path / "latency.json").exists()
+    capsys.readouterr()
 
 
 def test_the_default_command_still_is_profile(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,9 +46,12 @@ def test_inputs_that_do_not_fit_are_refused_in_one_line(executorch_bundle: Bundl
 
 
 def test_sessions_of_one_process_share_one_number_of_threads(executorch_bundle: Bundle) -> None:
+    from executorch.extension.pybindings import portable_lib
+
     artifact = executorch_bundle.artifact("executorch", "fp32")
     gc.collect()
     session = open_session(executorch_bundle, artifact, ["prefix"], threads=2)
+    assert portable_lib._threadpool_get_thread_count() == 2
     expected = session.run("prefix", {"image": IMAGE})["features"]
     with pytest.raises(RuntimeUnavailableError, match=r"with 2 thread\(s\) is open in this process") as refused:
         open_session(executorch_bundle, artifact, ["prefix"], threads=1)
@@ -56,6 +59,7 @@ def test_sessions_of_one_process_share_one_number_of_threads(executorch_bundle: 
     del session
     gc.collect()
     alone = open_session(executorch_bundle, artifact, ["prefix"], threads=1)
+    assert portable_lib._threadpool_get_thread_count() == 1
     assert np.array_equal(alone.run("prefix", {"image": IMAGE})["features"], expected)
 
 

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from common import sha256_bytes
 from edge.bundle.coreml.blobs import read_blobs
-from edge.bundle.coreml.hydrate import open_index
+from edge.bundle.coreml.hydrate import check_merged, check_recipe, open_index
 from edge.bundle.coreml.index import Index
 from edge.bundle.coreml.model_file import SINGLE, Feature, constants
 from edge.bundle.coreml.multifunction import merge
 from edge.bundle.coreml.package import ITEMS, SUFFIX, WEIGHTS, Package, check_fits, model_of, rebuild
 from edge.bundle.manifest import Artifact, Program, TensorInfo
-from edge.bundle.nested.weights import NestedWeights, open_nested_weights, weights_files
+from edge.bundle.nested.weights import NestedWeights, open_nested_weights
 from edge.bundle.reader import Bundle
 from edge.bundle.records import parse_json
 from edge.errors import BundleError, RuntimeUnavailableError
@@ -49,8 +48,7 @@ def _same_index(bundle: Bundle, artifact: Artifact, index: Index) -> str:
     named = [program.name for program in artifact.programs]
     if index.functions != named:
         raise BundleError(f"the index has {', '.join(index.functions)}; the manifest says {', '.join(named)}")
-    if index.recipe_sha256 != weights_files(bundle, artifact)["recipe"].sha256:
-        raise BundleError("the index is of another recipe than the manifest's; copy the bundle again")
+    check_recipe(bundle, artifact, index)
     return f"{len(named)} programs for {index.deployment_target}, of this recipe"
 
 
@@ -112,11 +110,7 @@ def _shown(feature: Feature | None) -> str:
 
 def _same_merged(weights: NestedWeights, index: Index) -> str:
     merged = merge({name: rebuild(weights, name) for name in index.functions}, index.functions[0])
-    found = {path: sha256_bytes(content) for path, content in merged.items()}
-    expected = {part.path: part.sha256 for part in index.all_functions or ()}
-    if found != expected:
-        differing = sorted(path for path in found | expected if found.get(path) != expected.get(path))
-        raise BundleError(f"{', '.join(differing)} of the merged package differ from what coremltools wrote")
+    check_merged(merged, index)
     return f"{sum(map(len, merged.values())):,} bytes, merged as coremltools did"
 
 

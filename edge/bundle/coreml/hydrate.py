@@ -3,19 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
+from common import sha256_bytes
 from edge.bundle.coreml.index import Index, parse_index
 from edge.bundle.coreml.model_file import with_user_metadata
 from edge.bundle.coreml.multifunction import FIRST_VERSION, merge
 from edge.bundle.coreml.package import MODEL, SUFFIX, Package, rebuild
 from edge.bundle.manifest import Artifact, OperatingPoint
-from edge.bundle.nested.weights import open_nested_weights
+from edge.bundle.nested.weights import open_nested_weights, weights_files
 from edge.bundle.reader import Bundle
 from edge.errors import BundleError
 
 Form = Literal["mlpackage", "packages"]
-FORMS: tuple[Form, ...] = get_args(Form)
 OPERATING_POINTS = "dsnet.operating_points"
 """Key in the user-defined metadata: a JSON array of the manifest's records."""
 
@@ -35,6 +35,7 @@ def hydrate(
     byte for byte what coremltools makes, unless the bundle's operating points are to be put into the metadata.
     """
     index = open_index(bundle, artifact)
+    check_recipe(bundle, artifact, index)
     several = index.specification_version >= FIRST_VERSION
     form = form or ("mlpackage" if several else "packages")
     weights = open_nested_weights(bundle, artifact)
@@ -50,6 +51,8 @@ def hydrate(
         raise BundleError(f"{out}: Core ML knows a package by its name; choose an --out that ends in {SUFFIX}")
     if several:
         package = merge({name: rebuild(weights, name) for name in programs}, programs[0])
+        if list(programs) == index.functions:
+            check_merged(package, index)
     elif len(programs) == 1:
         package = rebuild(weights, programs[0])
     else:
@@ -63,6 +66,23 @@ def hydrate(
 def open_index(bundle: Bundle, artifact: Artifact) -> Index:
     """Return the index that an artifact is, its hash checked."""
     return parse_index(bundle.verified_bytes(artifact), str(bundle.place / artifact.file))
+
+
+def check_recipe(bundle: Bundle, artifact: Artifact, index: Index) -> None:
+    """Raise BundleError unless the index is of the recipe that the manifest names."""
+    if index.recipe_sha256 != weights_files(bundle, artifact)["recipe"].sha256:
+        raise BundleError(
+            f"{bundle.place / artifact.file}: of another recipe than the manifest's; copy the bundle again"
+        )
+
+
+def check_merged(package: Package, index: Index) -> None:
+    """Raise BundleError unless the package with every program is what coremltools wrote."""
+    found = {path: sha256_bytes(content) for path, content in package.items()}
+    expected = {part.path: part.sha256 for part in index.all_functions or ()}
+    if found != expected:
+        differing = sorted(path for path in found | expected if found.get(path) != expected.get(path))
+        raise BundleError(f"{', '.join(differing)} of the merged package differ from what coremltools wrote")
 
 
 def _fitting_points(bundle: Bundle, artifact: Artifact, programs: Sequence[str]) -> list[OperatingPoint]:

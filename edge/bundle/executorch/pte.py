@@ -3,7 +3,7 @@
 One of the two modules of `edge` that load torch (the other is the ExecuTorch session): the serializer brings it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 
 from executorch.exir._serialize._named_data_store import NamedDataStore
@@ -64,12 +64,12 @@ def methods(data: bytes) -> dict[str, int]:
     return {plan.name: len(plan.delegates) for plan in deserialize_pte_binary(data).program.execution_plan}
 
 
-def with_constants(data: bytes, names: Iterable[str], constants: Mapping[str, bytes]) -> bytes:
+def with_constants(data: bytes, names: Sequence[str], constants: Mapping[str, bytes]) -> bytes:
     """Return a program file with some methods of `data`, and the constants in it."""
     return _serialized(_chosen(data, names), constants)
 
 
-def without_constants(data: bytes, names: Iterable[str]) -> bytes:
+def without_constants(data: bytes, names: Sequence[str]) -> bytes:
     """Return a program file with some methods of `data`, which looks its constants up elsewhere."""
     return _serialized(_chosen(data, names), {})
 
@@ -83,10 +83,15 @@ def data_file(constants: Mapping[str, bytes]) -> bytes:
     return bytes(FlatTensorSerializer().serialize(payload))
 
 
-def _chosen(data: bytes, names: Iterable[str]) -> PTEFile:
+def _chosen(data: bytes, names: Sequence[str]) -> PTEFile:
     """Return the parsed file with only the named methods and their delegates' data."""
-    program = deserialize_pte_binary(data).program
+    try:
+        program = deserialize_pte_binary(data).program
+    except Exception as error:  # whatever a forged file makes of ExecuTorch's own reader
+        raise BundleError(f"the program file is damaged ({type(error).__name__}); copy the bundle again") from error
     plans = {plan.name: plan for plan in program.execution_plan}
+    if missing := [name for name in names if name not in plans]:
+        raise BundleError(f"the program file has no method {missing[0]}; it has {', '.join(plans)}")
     chosen, every = [plans[name] for name in names], program.backend_delegate_data
     kept = []
     for plan in chosen:

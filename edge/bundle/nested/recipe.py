@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from edge.bundle.archive import path_problem
+from edge.bundle.archive import MAX_RATIO, RATIO_FREE_BYTES, path_problem
 from edge.bundle.manifest import Record, Sha256
 
 FORMAT = "dsnet-recipe/1"
@@ -143,6 +143,8 @@ class Recipe(Record):
     def _file_problems(self, file: PlainFile) -> Iterator[str]:
         if (problem := path_problem(file.path)) is not None:
             yield problem
+        if file.literal_bytes > RATIO_FREE_BYTES and file.literal_bytes > MAX_RATIO * file.compressed_bytes:
+            yield f"{file.compressed_bytes} bytes give {file.literal_bytes}; a ratio above {MAX_RATIO} is refused"
         if file.offset + file.compressed_bytes > self.template_bytes:
             yield f"lies outside a template of {self.template_bytes} bytes"
         unknown = [index for _, index in file.pieces if index >= len(self.slices)]

@@ -103,15 +103,20 @@ class NestedWeights:
 
 def parse_recipe(data: bytes, origin: str) -> Recipe:
     """Return the checked recipe in `data`; a BundleError, in one line, for anything else."""
-    if len(data) > MAX_JSON_BYTES:
-        raise BundleError(f"{origin}: larger than the limit of {MAX_JSON_BYTES} bytes")
     return parse_record(data, Recipe, FORMAT, origin)
 
 
 def open_nested_weights(bundle: "Bundle", artifact: "Artifact") -> NestedWeights:
     """Return the nested weights of an artifact, every file's hash checked."""
     files = weights_files(bundle, artifact)
-    recipe = parse_recipe(bundle.verified_bytes(files["recipe"]), str(bundle.place / files["recipe"].file))
+    origin = bundle.place / files["recipe"].file
+    if files["recipe"].bytes > MAX_JSON_BYTES:
+        raise BundleError(f"{origin}: larger than the limit of {MAX_JSON_BYTES} bytes")
+    recipe = parse_recipe(bundle.verified_bytes(files["recipe"]), str(origin))
+    sizes: dict[Role, int] = {"store": recipe.store_bytes, "template": recipe.template_bytes}
+    for role, expected in sizes.items():
+        if (found := files[role].bytes) != expected:
+            raise BundleError(f"{origin}: for a {role} of {expected} bytes, not {found}; copy the bundle again")
     return NestedWeights(recipe, bundle.verified_bytes(files["store"]), bundle.verified_bytes(files["template"]))
 
 

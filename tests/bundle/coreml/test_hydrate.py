@@ -56,6 +56,23 @@ def test_all_widths_together_are_the_package_that_coremltools_wrote(bundle: Bund
     assert {str(path.relative_to("Model.mlpackage")): sha256_bytes(data) for path, data in files.items()} == recorded
 
 
+def test_an_index_that_does_not_vouch_for_the_files_stops_hydration(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (artifact,) = manifest["artifacts"]
+    index = json.loads((folder / artifact["file"]).read_text())
+    for change, error in (
+        ({"recipe_sha256": "0" * 64}, "of another recipe than the manifest's"),
+        ({"all_functions": [part | {"sha256": "0" * 64} for part in index["all_functions"]]}, "differ from what"),
+    ):
+        data = json.dumps(index | change).encode()
+        (folder / artifact["file"]).write_bytes(data)
+        artifact |= {"bytes": len(data), "sha256": sha256_bytes(data)}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        changed = open_bundle(folder)
+        with pytest.raises(BundleError, match=error):
+            hydrate(changed, changed.artifact(), ALL, Path("Model.mlpackage"))
+
+
 def test_a_folder_gets_a_package_per_program_each_as_it_was_converted(bundle: Bundle) -> None:
     files = hydrate(bundle, bundle.artifact(), ["prefix", "tail_01"], Path("out"), "packages")
     recipe = open_nested_weights(bundle, bundle.artifact()).recipe

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -81,8 +82,8 @@ def test_all_three_forms_answer_as_the_ordinary_export_of_the_whole_width(
 ) -> None:
     """Float32: the export has neither prefix nor tail nor gate, so the cut itself is checked as well."""
     artifact, tail = executorch_bundle.artifact("executorch", "fp32"), f"tail_{width:02d}"
-    for form in ("pte", "ptd", "programs"):
-        for path, data in plain_files(executorch_bundle, artifact, [width], form, tmp_path / form).items():
+    for form, out in (("pte", "pte"), ("ptd", "ptd.pte"), ("programs", "programs")):
+        for path, data in plain_files(executorch_bundle, artifact, [width], form, tmp_path / out).items():
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)
     (tmp_path / "whole.pte").write_bytes(export({"net": whole_network(CHECKPOINT, width)}))
@@ -176,3 +177,30 @@ def test_int8_programs_in_a_row_answer_as_the_whole_width_quantized_and_exported
     for (logits,), (wanted,) in zip(found, expected, strict=True):
         difference = float((logits - wanted).abs().max())
         assert torch.equal(logits, wanted), f"logits differ by {difference:g}"
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda data: bytes(len(data)),
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:2000] + b"x" * 64 + data[2064:],
+    ],
+    ids=["zeros", "half", "other bytes"],
+)
+def test_a_program_file_that_is_none_fails_whatever_its_hash_says(
+    forge: Callable[[bytes], bytes], executorch_bundle: Bundle, tmp_path: Path
+) -> None:
+    """A liar who knows the format: ExecuTorch's own reader may end the process, and verify goes on."""
+    copy = Path(shutil.copytree(executorch_bundle.root, tmp_path / "bundle"))
+    forged = forge((copy / "executorch" / "model.pte").read_bytes())
+    (copy / "executorch" / "model.pte").write_bytes(forged)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (artifact,) = (item for item in manifest["artifacts"] if item["precision"] == "fp32")
+    artifact |= {"sha256": sha256_bytes(forged), "bytes": len(forged)}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    checks = {check.claim: check for check in verify(copy)}
+    assert checks["executorch fp32 file"].outcome == "pass"
+    assert checks["executorch fp32 prefix parity"].outcome == "fail", checks["executorch fp32 prefix parity"]
+    assert "\n" not in checks["executorch fp32 prefix parity"].detail
+    assert checks["executorch int8 tail_03 parity"].outcome == "pass"
