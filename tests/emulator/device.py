@@ -91,6 +91,10 @@ class Emulator:
         """Put a program, mostly a script for /system/bin/sh, into the device's PATH."""
         self.sandbox.install_tool(name, script)
 
+    def remove_tool(self, name: str) -> None:
+        """Take a program out of the device's PATH: older devices have fewer."""
+        self.sandbox.remove_tool(name)
+
     async def _plug_in(self) -> None:
         if self._listening is None:
             self._listening = await asyncio.start_server(self._serve, sock=bound_socket(self._port))

@@ -17,6 +17,7 @@ def tool_files(state: DeviceState) -> dict[str, str]:
     files["canary_slowdown"] = str(state.canary_slowdown)
     files["free_bytes"] = "" if state.free_bytes is None else str(state.free_bytes)
     files["cores"] = str(len(state.cores))
+    files["packages"] = "".join(f"{name}\n" for name in state.packages)
     files["machine"] = ABI_NAMES.get(state.abis[0], state.abis[0])
     files["kernel"] = state.kernel
     for namespace, values in state.settings.items():

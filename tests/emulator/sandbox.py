@@ -16,6 +16,7 @@ from tests.emulator.state import DeviceState
 HERE = Path(__file__).parent
 QEMU = "qemu-aarch64-static"
 ARM64_LIBRARIES = "/usr/aarch64-linux-gnu"
+GROUPS = "root:x:0:\nshell:x:2000:\n"
 USERS = "root:x:0:0::/:/system/bin/sh\nshell:x:2000:2000::/:/system/bin/sh\n"
 TOOLBOX = (HERE / "toybox.txt").read_text().split()
 """What Android's toybox has and tests may use. There is no python, awk or bash on a phone."""
@@ -37,14 +38,14 @@ class Sandbox:
         for name in ("data/local/tmp", "sdcard/Download"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self._install_tools()
-        render.write_files(support / "etc", {"passwd": USERS}, {})
+        render.write_files(support / "etc", {"passwd": USERS, "group": GROUPS}, {})
         self.write_state()
         self._nsenter = shutil.which("nsenter") or "/usr/bin/nsenter"
         self._holder: subprocess.Popen[str] | None = None
         self.process = 0
         """The device's first process, as this machine numbers it."""
         self.handles_arm64 = False
-        """Whether arm64 programs run where arm64 is claimed, and are refused where not, instead of confusing the shell."""
+        """Whether arm64 programs run where arm64 is claimed, and are refused where not, as on a phone."""
 
     def start(self) -> None:
         """Make the namespaces."""
@@ -151,6 +152,10 @@ class Sandbox:
         path.unlink(missing_ok=True)
         path.write_text(script)
         path.chmod(0o755)
+
+    def remove_tool(self, name: str) -> None:
+        """Take a program out of the device's PATH."""
+        (self.support / "system" / "bin" / name).unlink()
 
     def _install_tools(self) -> None:
         (self.support / "system" / "bin").mkdir(parents=True)

@@ -48,6 +48,8 @@ class DeviceState:
     kernel: str = "5.15.137-android14-11"
     properties: Mapping[str, str] = field(default_factory=dict)
     """System properties besides those that the other fields make, or instead of them."""
+    packages: tuple[str, ...] = ()
+    """Installed apps, which are only listed. A test that starts one installs a tool named `am`."""
     clusters: tuple[Cluster, ...] = BIG_LITTLE
     ram_bytes: int = 8 << 30
     free_bytes: int | None = None

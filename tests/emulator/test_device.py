@@ -18,7 +18,9 @@ MODEL_NAMES = ["Pixel 8", "$(reboot)", "; exit 9 #", "a'b\"c`d", "-n", "\\t%s", 
 
 @pytest.mark.parametrize("model", MODEL_NAMES)
 def test_getprop_gives_any_model_name_as_it_is(emulator: Start, model: str) -> None:
-    assert emulator(model=model).shell("getprop ro.product.model") == f"{model}\n"
+    device = emulator(model=model)
+    assert device.shell("getprop ro.product.model") == f"{model}\n"
+    assert f"\n[ro.product.model]: [{model}]\n" in device.shell("getprop")
 
 
 def test_getprop_lists_all_and_gives_defaults(emulator: Start) -> None:
@@ -83,6 +85,23 @@ def test_commands_are_an_ordinary_user_and_cannot_write_outside_the_device(emula
 
 def test_a_device_has_only_androids_tools(emulator: Start) -> None:
     assert emulator().shell("for tool in python3 bash gcc jq perl; do which $tool; done; echo end") == "end\n"
+
+
+def test_tools_are_installed_and_removed(emulator: Start) -> None:
+    device = emulator()
+    device.install_tool("am", '#!/system/bin/sh\necho "Starting: $2"\n')
+    device.remove_tool("timeout")
+    assert device.shell("am start app; timeout 5 true 2>/dev/null; echo $?") == "Starting: app\n127\n"
+
+
+def test_packages_are_listed(emulator: Start) -> None:
+    device = emulator(packages=("com.android.settings", "org.example.demo"))
+    assert device.shell("pm list packages example; cmd package list packages") == (
+        "package:org.example.demo\npackage:com.android.settings\npackage:org.example.demo\n"
+    )
+    assert device.shell("pm path org.example.demo; pm path org.example; echo $?") == (
+        "package:/data/app/org.example.demo/base.apk\n1\n"
+    )
 
 
 def test_processes_end_with_the_device(tmp_path: Path) -> None:
