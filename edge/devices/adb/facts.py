@@ -17,13 +17,13 @@ PROPERTIES = {
 """Fact → the properties that may hold it, the newest first."""
 KEPT_CHARACTERS = 2000
 MAX_CORES = 1024
-BENCHMARK_MODEL = "/data/local/tmp/benchmark_model"
-"""Where Google's instructions put it."""
+TOOLS = ("benchmark_model", "executor_runner")
+"""Programs of others that time models; users push them."""
 APP = "io.github.dsnetedge.demo"
 """Package name of the demo app."""
 FREQUENCIES = """for core in /sys/devices/system/cpu/cpu[0-9]*; do
 echo "${core##*cpu} $(cat "$core/cpufreq/$1" 2>/dev/null)"; done"""
-IF_PROGRAM = 'if [ -x "$1" ]; then echo "$1"; fi'
+PROGRAMS = 'for path; do if [ -x "$path" ]; then echo "$path"; fi; done'
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Facts:
     battery: Battery
     thermal_status: int | None
     """0 none … 6 shutdown, as Android's PowerManager counts."""
-    benchmark_model: str | None
-    """Where LiteRT's tool is on the device."""
+    tools: dict[str, str]
+    """Which of TOOLS are there, and where."""
     app_installed: bool | None
     unparsed: dict[str, str] = field(default_factory=dict)
     """What a fact that is None was read from."""
@@ -144,7 +144,7 @@ def read_facts(adb: Adb) -> Facts:
         memory_bytes=kept("memory_bytes", memory, parse_memory(memory)),
         battery=battery,
         thermal_status=kept("thermal_status", thermal, parse_thermal_status(thermal)),
-        benchmark_model=said("benchmark_model", "sh", "-c", IF_PROGRAM, "sh", BENCHMARK_MODEL).strip() or None,
+        tools=_tools(said("tools", "sh", "-c", PROGRAMS, "sh", *map(tool_path, TOOLS))),
         app_installed=kept("app_installed", packages, None if "app_installed" in unparsed else _installed(packages)),
         unparsed=unparsed,
     )
@@ -209,6 +209,15 @@ def parse_clusters(text: str) -> tuple[Cluster, ...]:
     khz = parse_frequencies(text)
     speeds = sorted(set(khz.values()), key=lambda speed: -1 if speed is None else speed)
     return tuple(Cluster(speed, tuple(sorted(core for core in khz if khz[core] == speed))) for speed in speeds)
+
+
+def tool_path(tool: str) -> str:
+    """Return where users put a tool, as its own instructions say."""
+    return f"/data/local/tmp/{tool}"
+
+
+def _tools(text: str) -> dict[str, str]:
+    return {tool: tool_path(tool) for tool in TOOLS if tool_path(tool) in text.splitlines()}
 
 
 def _installed(text: str) -> bool | None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from edge.devices.adb.device import AdbDevice, Options
-from edge.devices.adb.facts import BENCHMARK_MODEL
-from edge.devices.adb.runners.benchmark_model import TOOL_VARIABLE, parse_first, parse_run
+from edge.devices.adb.facts import tool_path
+from edge.devices.adb.runners.benchmark_model import parse_first, parse_run
+from edge.devices.adb.runners.tools import variable
 from edge.errors import DeviceError, MeasurementError, RuntimeUnavailableError
 from edge.profiling import Run, Settings, profile_bundle
 from edge.profiling.statistics import samples_ms
@@ -50,7 +51,7 @@ echo "Inference timings in us: Init: 1, First inference: $((size * 3)), Warmup (
 
 
 def install(phone: Phone, script: str = TOOL) -> None:
-    tool = phone.emulator.path(BENCHMARK_MODEL)
+    tool = phone.emulator.path(tool_path("benchmark_model"))
     tool.write_text(script)
     tool.chmod(0o755)
 
@@ -113,7 +114,7 @@ def test_every_unit_is_a_plain_file_of_its_own_and_end_to_end_one_graph(phone: S
 def test_a_tool_on_this_machine_is_pushed(phone: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "benchmark_model"
     tool.write_text(TOOL)
-    monkeypatch.setenv(TOOL_VARIABLE, str(tool))
+    monkeypatch.setenv(variable("benchmark_model"), str(tool))
     assert profile(phone(), tmp_path / "l.json").complete
 
 
@@ -128,7 +129,7 @@ def test_a_silent_fallback_to_the_cpu_is_a_warning(phone: Start, tmp_path: Path)
 
 
 def test_a_phone_without_the_tool_says_where_it_belongs(phone: Start, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeUnavailableError, match=f"push Google's build for its ABI to {BENCHMARK_MODEL}"):
+    with pytest.raises(RuntimeUnavailableError, match="push a build for its ABI to /data/local/tmp/ben"):
         profile(phone(), tmp_path / "l.json")
 
 

@@ -1,17 +1,25 @@
 """The programs that time bundles on a device."""
 
+from edge.devices.adb.facts import Facts
 from edge.devices.adb.runners.base import Runner
 from edge.devices.adb.runners.benchmark_model import BenchmarkModel
+from edge.devices.adb.runners.executor_runner import ExecutorRunner
 from edge.devices.adb.runners.native import NativeRunner
 from edge.errors import RuntimeUnavailableError
 
 ALL: tuple[Runner, ...] = (
     NativeRunner(),
+    ExecutorRunner(),
     BenchmarkModel("benchmark_model"),
     BenchmarkModel("benchmark_model_gpu", "--use_gpu=true"),
 )
 RUNNERS: dict[str, Runner] = {runner.name: runner for runner in ALL}
 """By name, as `--runner` takes them."""
+
+
+def what_can_run(facts: Facts) -> dict[str, str | None]:
+    """Return, for every runner, what keeps it from running on a device; None where nothing does."""
+    return {name: runner.missing(facts) for name, runner in RUNNERS.items()}
 
 
 def find_device_runner(name: str | None, runtime: str) -> Runner:
