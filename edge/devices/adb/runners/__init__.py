@@ -1,6 +1,7 @@
 """The programs that time bundles on a device."""
 
 from edge.devices.adb.facts import Facts
+from edge.devices.adb.runners.app import AppRunner
 from edge.devices.adb.runners.base import Runner
 from edge.devices.adb.runners.benchmark_model import BenchmarkModel
 from edge.devices.adb.runners.executor_runner import ExecutorRunner
@@ -12,6 +13,7 @@ ALL: tuple[Runner, ...] = (
     ExecutorRunner(),
     BenchmarkModel("benchmark_model"),
     BenchmarkModel("benchmark_model_gpu", "--use_gpu=true"),
+    AppRunner(),
 )
 RUNNERS: dict[str, Runner] = {runner.name: runner for runner in ALL}
 """By name, as `--runner` takes them."""
