@@ -54,6 +54,8 @@ class Settings:
     """Determines the order of the blocks."""
     budget_seconds: float | None = None
     """Start no further block once this much time has passed, warm-up included; None: no limit."""
+    sustained_seconds: float | None = None
+    """Keep the device at work for this long before anything is measured, and never let it rest: its sustained speed."""
 
     def record(self) -> dict[str, Any]:
         """Return the settings that a resumed run must share."""
@@ -77,7 +79,7 @@ def measure(
     while True:
         try:
             if not warm:
-                run, warm = _warm_up(workload, run, units), True
+                run, warm = _warm_up(workload, run, units, lambda: _heat(workload, units, settings, seconds)), True
             elif (unit := _next_unit(run, settings)) and seconds() < deadline:
                 run, losses = _measure_block(workload, run, unit, settings), 0
             else:
@@ -100,6 +102,14 @@ def finished(entry: Entry, settings: Settings) -> bool:
     return len(samples) >= settings.max_runs or relative_half_width(samples) <= settings.ci
 
 
+def _heat(workload: Workload, units: Sequence[Unit], settings: Settings, seconds: Callable[[], float]) -> None:
+    """Keep the device at work, one block of each unit after the other, for as long as was asked for."""
+    until = seconds() + (settings.sustained_seconds or 0)
+    while seconds() < until:
+        for unit in units:
+            workload.run_block(unit, settings.block_runs)
+
+
 def _measure_block(workload: Workload, run: Run, unit: Unit, settings: Settings) -> Run:
     """Return the run with one more block of a unit, measured when the device was not too hot if that can be had."""
 
@@ -111,12 +121,14 @@ def _measure_block(workload: Workload, run: Run, unit: Unit, settings: Settings)
         return _with_block(run, unit, block, canary_ms)
     noted = dict(run.environment)
     rests = 0
-    while canary_ms > THROTTLED * noted["canary_reference_ms"] and not noted.get("cool_down_given_up"):
+    may_rest = settings.sustained_seconds is None and not noted.get("cool_down_given_up")
+    while may_rest and canary_ms > THROTTLED * noted["canary_reference_ms"]:
         workload.cool_down()
         block, canary_ms = timed()
         rests += 1
         noted["remeasured_blocks"] = noted.get("remeasured_blocks", 0) + 1
-        noted["cool_down_given_up"] = rests == COOL_DOWNS
+        may_rest = rests < COOL_DOWNS
+        noted["cool_down_given_up"] = not may_rest
     noted["conditions"] = [*noted.get("conditions", []), workload.conditions()]
     return _with_block(run.model_copy(update={"environment": noted}), unit, block, canary_ms)
 
@@ -148,9 +160,10 @@ def _with_block(run: Run, unit: Unit, block: list[float], canary_ms: float) -> R
     return run.model_copy(update={"entries": entries, "environment": environment})
 
 
-def _warm_up(workload: Workload, run: Run, units: Sequence[Unit]) -> Run:
+def _warm_up(workload: Workload, run: Run, units: Sequence[Unit], heat: Callable[[], None]) -> Run:
     """Warm every unit up; a new run gets its entries and the canary's reference, one that resumes keeps its own."""
     warmed = [_warm_up_unit(workload, unit) for unit in units]
+    heat()
     if run.entries:
         return run
     reference = median(workload.canary_ms() for _ in range(CANARY_REFERENCE_TIMES))
