@@ -122,10 +122,12 @@ class Connection:
 
     async def serve(self) -> None:
         """Answer packets until the connection is lost."""
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                await self._answer(await read_packet(self._reader))
-        self.drop()
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    await self._answer(await read_packet(self._reader))
+        finally:
+            self.drop()
 
     def drop(self) -> None:
         """Tear the connection like a cable. What commands are running goes on running."""

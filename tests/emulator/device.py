@@ -4,11 +4,12 @@ import asyncio
 import socket
 import subprocess
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.emulator.child import Child
 from tests.emulator.connection import Connection, Service, Stream
@@ -158,7 +159,7 @@ class Emulator:
     def _state_changed(self, name: str) -> None:
         self.sandbox.write_state(name)
 
-    def _in_loop(self, work: "asyncio.coroutines.Coroutine[None, None, None]") -> "Future[None]":
+    def _in_loop(self, work: Coroutine[Any, Any, None]) -> "Future[None]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _end_loop(self, thread: threading.Thread) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 from tests.emulator import render
 from tests.emulator.state import DeviceState
@@ -35,6 +36,7 @@ class Sandbox:
         self.folder = folder
         self.support = support
         self._written: dict[Path, str] = {}
+        self._writing = Lock()
         for name in ("data/local/tmp", "sdcard/Download"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self._install_tools()
@@ -102,14 +104,15 @@ class Sandbox:
 
     def write_state(self, changed: str = "") -> None:
         """Bring the device's files up to date with the state, of which `changed` was assigned."""
-        if changed == "settings":
-            self._forget("settings")
-        if changed == "fixed_performance":
-            self._forget("fixed_performance")
-        render.write_files(self.support / "state", render.tool_files(self.state), self._written)
-        render.write_files(self.support / "sys", render.sys_files(self.state), self._written)
-        if not (self.support / "proc").exists():  # these are mounted one by one, so they cannot be replaced later
-            render.write_files(self.support / "proc", render.proc_files(self.state), self._written)
+        with self._writing:  # tests assign in one thread, transfers in another
+            if changed == "settings":
+                self._forget("settings")
+            if changed == "fixed_performance":
+                self._forget("fixed_performance")
+            render.write_files(self.support / "state", render.tool_files(self.state), self._written)
+            render.write_files(self.support / "sys", render.sys_files(self.state), self._written)
+            if not (self.support / "proc").exists():  # these are mounted one by one, so they cannot be replaced later
+                render.write_files(self.support / "proc", render.proc_files(self.state), self._written)
 
     def processes(self) -> dict[int, str]:
         """Return the command lines of what runs on the device, by its own process numbers."""

@@ -84,8 +84,9 @@ class DeviceState:
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign, and tell the device."""
         object.__setattr__(self, name, value)
-        if name != "changed" and self.__dict__.get("changed") is not None:
-            self.changed(name)
+        changed: Callable[[str], None] | None = self.__dict__.get("changed")
+        if name != "changed" and changed is not None:
+            changed(name)
 
     def throttle(self, slowdown: float, status: int = 3) -> None:
         """Become hot: clocks and canary slower by a factor, and what the sensors say with them."""
