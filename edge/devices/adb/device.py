@@ -126,8 +126,8 @@ class AdbWorkload:
 
         Raises DeviceLostError if it stays away.
         """
-        self._loaded.close()
         self._adb.wait()
+        self._loaded.close()
         self._adb.persistently(lambda: apply(self._adb, self._options.wanted))
         self._loaded = self._adb.persistently(self._load)
 

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,7 +11,7 @@ from typing import Any
 from edge.bundle.records import MAX_JSON_BYTES
 from edge.devices.adb.client import Adb, quoted
 from edge.devices.adb.executable import run_adb
-from edge.devices.native_process import SHOWN_CHARACTERS, NativeProcess, json_line, one_line
+from edge.devices.native_process import SECONDS_TO_END, SHOWN_CHARACTERS, NativeProcess, json_line, one_line
 from edge.errors import DeviceError, DeviceLostError, EdgeError, MeasurementError, RuntimeUnavailableError
 
 LEASE_SECONDS = 6 * 3600.0
@@ -45,10 +46,11 @@ class RemoteProcess(NativeProcess):
             raise
 
     def close(self) -> None:
-        """End the process, here and on the device."""
-        if not self._ends_by_itself:
-            with suppress(DeviceError):
-                self._end_on_device()
+        """End the process, here and on the device, where one that was lost or hangs may still be there."""
+        if self._ends_by_itself:
+            super().close()
+        with suppress(DeviceError):
+            self._end_on_device()
         super().close()
 
     def _command_line(self, arguments: list[str]) -> list[str]:
@@ -91,7 +93,11 @@ class RemoteProcess(NativeProcess):
     def _ended(self, line: bytes) -> EdgeError:
         if len(line) > MAX_JSON_BYTES:
             return super()._ended(line)
-        self._process.wait()
+        try:
+            self._process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         serial, said = self._adb.serial, one_line(self._said())
         if self._hung:
             try:
@@ -116,3 +122,4 @@ class RemoteProcess(NativeProcess):
     def _end_on_device(self) -> None:
         if self._pid is not None:
             self._adb.script(END, self._pid, self._program)
+            self._pid = None

@@ -84,6 +84,7 @@ def test_a_phone_that_vanishes_in_a_block_and_comes_back_is_profiled_to_the_end(
     fault = target.emulator.faults.vanish("command", RUNNER, lines=lines, back_after=0.3)
     assert_whole(profile(target))
     assert fault.happened.is_set()
+    assert "dsnet-edge" not in target.adb.shell(["ps", "-ef"]), "the runner that was left behind is ended too"
 
 
 def test_a_phone_that_vanishes_between_blocks_and_comes_back_is_profiled_to_the_end(
@@ -201,6 +202,13 @@ def test_garbage_instead_of_an_answer_is_a_lost_phone_and_asked_for_again(phone:
     target = phone()
     fault = target.emulator.faults.garble("getprop")
     assert_whole(profile(target))
+    assert fault.happened.is_set()
+
+
+def test_a_runner_whose_first_words_are_garbage_is_started_again(phone: Start, profile: Profile) -> None:
+    target = phone()
+    fault = target.emulator.faults.garble(RUNNER)
+    assert_whole(profile(target, Options(answer_s=5)))
     assert fault.happened.is_set()
 
 
