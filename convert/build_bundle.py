@@ -1,4 +1,4 @@
-"""Checkpoint → bundle: convert for every runtime asked for, then write all of it or nothing."""
+"""Checkpoint → bundle: convert for one runtime, check, and write; every hash in the bundle is right at any moment."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -122,13 +122,15 @@ def _write(out: Path, manifest: Manifest, new: Sequence[NewArtifact]) -> None:
     if problems := manifest_problems(final):
         raise ConvertError(f"the conversion does not make a bundle: {'; '.join(problems)}")
     out.mkdir(parents=True, exist_ok=True)
+    before: set[str] = set()
     if (out / MANIFEST_NAME).exists():
+        before = _files(read_manifest(out))
         write_manifest(out, kept)
     for path, data in (file for item in new for file in item.files.items()):
         with atomic_write(out / path) as temporary:
             temporary.write_bytes(data)
     write_manifest(out, final)
-    for stray in _files(manifest) - _files(final):
+    for stray in before - _files(final):
         (out / stray).unlink(missing_ok=True)
 
 

@@ -21,7 +21,7 @@ def convert(
         Path | None,
         typer.Option(
             "--data",
-            help="Images to measure activation ranges on; with class sub-folders, accuracy too.",
+            help="Images to measure activation ranges on; with class sub-folders, accuracy too. Core ML needs none.",
             show_default=False,
         ),
     ] = None,
@@ -87,7 +87,12 @@ def convert(
     target = runtime_entry(runtime)
     if (data is not None and noise) or (data is None and not noise and target.needs_images):
         raise ConvertError("name the images to calibrate on: either --data FOLDER or --noise")
+    if frontend != "onnx2tf" and runtime != "litert":
+        raise ConvertError(f"--frontend is for litert, not {runtime}; leave it out")
     coreml = CoreMlOptions(deployment_target, image_input, author, licence, description)  # type: ignore[arg-type]
+    if coreml != CoreMlOptions() and runtime != "coreml":
+        options = "--deployment-target, --image-input, --author, --licence and --description"
+        raise ConvertError(f"{options} are for coreml, not {runtime}; leave them out")
     supernet = load_checkpoint(checkpoint)
     check_writable(out / MANIFEST_NAME)
     names = class_names(supernet, classes, data)

@@ -173,6 +173,8 @@ class OperatingPoint(Record):
     artifact_sha256: Sha256
     latency_sha256: Sha256
     predictions_sha256: Sha256
+    stand_in_sha256: Sha256 | None = None
+    """The artifact of this bundle that answered in the predictions, where it was another one."""
 
     @model_validator(mode="after")
     def _thresholds_fit_widths(self) -> "OperatingPoint":

@@ -66,10 +66,10 @@ def load_inputs(
     wanted = selection or Selection()
     found = load_predictions(predictions)
     metadata = found.metadata
-    named = wanted.runtime or wanted.precision
-    artifact = bundle.artifact(
-        wanted.runtime if named else metadata.runtime, wanted.precision if named else metadata.precision
-    )
+    if stand_in:
+        artifact = bundle.artifact(wanted.runtime, wanted.precision)
+    else:
+        artifact = bundle.artifact(wanted.runtime or metadata.runtime, wanted.precision or metadata.precision)
     answering = bundle.artifact(metadata.runtime, metadata.precision) if stand_in else artifact
     if (answering.runtime, answering.precision) != (metadata.runtime, metadata.precision):
         raise CalibrationError(

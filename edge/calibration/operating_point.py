@@ -66,6 +66,7 @@ def operating_point(inputs: Inputs, budget: Budget, name: str | None = None) -> 
         artifact_sha256=run.artifact_sha256,
         latency_sha256=inputs.latency_sha256,
         predictions_sha256=inputs.predictions_sha256,
+        stand_in_sha256=predictions.metadata.artifact_sha256 if inputs.stand_in else None,
     )
 
 
@@ -76,7 +77,7 @@ def evaluate_point(point: OperatingPoint, predictions: Predictions, latency: Lat
     """
     selection = Selection(point.runtime, point.precision, point.device, point.threads, point.runner)
     run = find_run(latency, selection, artifact_sha256=point.artifact_sha256)
-    if predictions.metadata.artifact_sha256 != point.artifact_sha256:
+    if predictions.metadata.artifact_sha256 != (point.stand_in_sha256 or point.artifact_sha256):
         raise CalibrationError(
             f"operating point {point.name} is of artifact {point.artifact_sha256[:12]}…, but the predictions are of "
             f"{predictions.metadata.artifact_sha256[:12]}…; make both from one bundle"

@@ -113,6 +113,7 @@ def test_an_iphone_is_calibrated_by_imported_times_and_stand_in_predictions(
     assert "the predictions are of executorch fp32" in capsys.readouterr().err
     point = open_bundle(copy).operating_point("mean-1.5ms")
     assert (point.runtime, point.device, point.runner) == ("coreml", "iPhone 15", "imported")
+    assert point.stand_in_sha256 == opened.artifact("executorch", "fp32").sha256
     assert point.expected_mean_ms <= 1.5
     out = tmp_path / "Model.mlpackage"
     assert dsnet("hydrate", copy, *coreml, "--widths", "all", "--operating-points", "--out", out) == 0

@@ -71,6 +71,21 @@ def test_converting_for_another_runtime_adds_to_the_bundle(
 
 
 @pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("--frontend", "litert-torch"), "--frontend is for litert, not executorch; leave it out"),
+        (("--author", "me"), "are for coreml, not executorch; leave them out"),
+    ],
+)
+def test_options_of_another_runtime_are_refused(
+    words: tuple[str, str], error: str, golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--noise", "--runtime", "executorch", "--out", tmp_path / "b")
+    assert dsnet("convert", golden / "supernet.safetensors", *more, *words) == 2
+    assert error in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("form", "files"),
     [
         ("pte", ["w.pte"]),
