@@ -161,7 +161,10 @@ class Adb:
             except DeviceError as error:
                 reason = error
             if time.monotonic() >= deadline:
-                raise DeviceGoneError(f"{self.serial} did not come back within {self._back_within_s:g} s") from reason
+                why = "" if reason is None or isinstance(reason, DeviceLostError) else f": {reason}"
+                raise DeviceGoneError(
+                    f"{self.serial} did not come back within {self._back_within_s:g} s{why}"
+                ) from reason
             time.sleep(POLL_SECONDS)
 
     def persistently(self, action: Callable[[], T], tries: int = 3) -> T:

@@ -13,7 +13,7 @@ from edge.devices.adb.device import AdbDevice, Options
 from edge.devices.adb.executable import choose_devices
 from edge.devices.adb.runners.native import variable
 from edge.devices.adb.store import ROOT
-from edge.errors import DeviceError, DeviceLostError, MeasurementError, RuntimeUnavailableError
+from edge.errors import DeviceError, DeviceGoneError, DeviceLostError, MeasurementError, RuntimeUnavailableError
 from edge.profiling import Run, Settings, load_latency, profile_bundle
 from edge.profiling.statistics import samples_ms
 from tests.devices.adb.conftest import Phone
@@ -232,8 +232,12 @@ def test_an_unauthorized_phone_says_what_to_do(phone: Start) -> None:
     target.emulator.unplug()
     target.emulator.state.authorized = False
     target.emulator.plug_in()
-    with pytest.raises(DeviceError, match=r"unauthorized|authorizing|offline"):
+    with pytest.raises(DeviceGoneError, match="unauthorized: unlock it and accept this computer"):
+        Adb(target.serial, back_within_s=5).wait()
+    with pytest.raises(DeviceError, match="unauthorized: unlock it and accept this computer"):
         choose_devices(target.serial)
+    with pytest.raises(DeviceError, match="unauthorized: unlock it and accept this computer"):
+        target.adb.shell(["true"])
 
 
 def test_of_two_phones_none_is_chosen_silently(phone: Start) -> None:
