@@ -21,6 +21,12 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the runs that tests measure out of the user's history."""
+    monkeypatch.setenv("DSNET_HISTORY", str(tmp_path / "history.sqlite"))
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Return the folder of golden files; tests must not write to it."""

@@ -7,6 +7,7 @@ import typer
 
 from common.commands import group_with_default
 from edge.errors import MeasurementError
+from edge.profiling.history_cli import diff_runs, list_runs, show_run
 
 if TYPE_CHECKING:
     from edge.profiling.latency_table import Entry, Run
@@ -42,12 +43,14 @@ def profile(
     Times every program alone and every width end to end, in interleaved blocks of random order, until each median is
     known well enough. Every finished block is saved at once: after an interruption the same command continues.
 
-    Times measured elsewhere are taken in by `dsnet profile import`.
+    `dsnet profile import` takes in times measured elsewhere; `dsnet profile list`, `show` and `diff` look at the runs
+    there have been.
     """
     from common import parse_widths
     from common.console import print_json, progress
     from edge.bundle.reader import open_bundle
     from edge.devices.local import LocalDevice
+    from edge.profiling.history import Recorder
     from edge.profiling.measure import Settings, finished
     from edge.profiling.profile import profile_bundle
 
@@ -57,6 +60,7 @@ def profile(
     settings = Settings(
         ci=_fraction(ci), min_runs=min_runs, max_runs=max_runs, seed=seed, budget_seconds=budget_seconds
     )
+    recorder = Recorder(opened.place.resolve().name)
     with progress() as bar:
         task = bar.add_task("warming up", total=None)
 
@@ -64,6 +68,7 @@ def profile(
             done = sum(finished(entry, settings) for entry in run.entries)
             blocks = sum(len(entry.blocks_ms) for entry in run.entries)
             bar.update(task, completed=done, total=len(run.entries), description=f"measuring, {blocks} blocks")
+            recorder.keep(run)
 
         run = profile_bundle(
             opened,
@@ -76,6 +81,7 @@ def profile(
             restart=restart,
             on_block=show,
         )
+    _warn(recorder.finish(run))
     if as_json:
         print_json(_result(run, out))
     else:
@@ -101,6 +107,7 @@ def import_samples(
     """
     from common.console import print_json
     from edge.bundle.reader import open_bundle
+    from edge.profiling.history import Recorder
     from edge.profiling.import_samples import checked_device, imported_run, read_samples
     from edge.profiling.profile import add_run
 
@@ -110,6 +117,7 @@ def import_samples(
     artifact = opened.artifact(runtime, precision)
     run = imported_run(artifact, found.samples_ms, name, "imported", threads, samples.name)
     add_run(out, run)
+    _warn(Recorder(opened.place.resolve().name).finish(run))
     if as_json:
         print_json(_result(run, out))
     else:
@@ -124,6 +132,16 @@ app = typer.Typer(
 )
 app.command("profile")(profile)
 app.command("import")(import_samples)
+app.command("list")(list_runs)
+app.command("show")(show_run)
+app.command("diff")(diff_runs)
+
+
+def _warn(warning: str | None) -> None:
+    from common.console import one_line
+
+    if warning:
+        typer.echo(f"warning: {one_line(warning)}", err=True)
 
 
 def _fraction(text: str) -> float:
