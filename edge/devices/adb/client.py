@@ -25,6 +25,8 @@ GRACE_SECONDS = 5.0
 SECONDS_TO_RETURN = 60.0
 """How long a lost device is waited for, unless told otherwise."""
 POLL_SECONDS = 0.5
+RECONNECT_SECONDS = 2.0
+"""Not at every poll: a connection that is being made would be cut."""
 BYTES_PER_SECOND = 1 << 20
 """Slower than any USB cable: a transfer may take this long."""
 NETWORK_SERIAL = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+):[0-9]{1,5}")
@@ -151,11 +153,12 @@ class Adb:
         """
         deadline = time.monotonic() + self._back_within_s
         reason: DeviceError | None = None
+        reconnect_at = 0.0
         while True:
             try:
-                if self.state() != "device" and NETWORK_SERIAL.fullmatch(self.serial):
-                    run_adb(["disconnect", self.serial], GRACE_SECONDS, self._adb)
-                    run_adb(["connect", self.serial], GRACE_SECONDS, self._adb)
+                if self.state() != "device" and time.monotonic() >= reconnect_at:
+                    self._reconnect()
+                    reconnect_at = time.monotonic() + RECONNECT_SECONDS
                 if self._sentinelled(["true"], GRACE_SECONDS).status == 0:
                     return
             except DeviceError as error:
@@ -166,6 +169,12 @@ class Adb:
                     f"{self.serial} did not come back within {self._back_within_s:g} s{why}"
                 ) from reason
             time.sleep(POLL_SECONDS)
+
+    def _reconnect(self) -> None:
+        """Connect to a device on the network anew: a server that was killed forgets it, any other is slow to retry."""
+        if NETWORK_SERIAL.fullmatch(self.serial):
+            run_adb(["disconnect", self.serial], GRACE_SECONDS, self._adb)
+            run_adb(["connect", self.serial], GRACE_SECONDS, self._adb)
 
     def persistently(self, action: Callable[[], T], tries: int = 3) -> T:
         """Do something that may be done twice, again each time the device is lost and comes back."""

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from edge.bundle.manifest import Artifact
-from edge.bundle.reader import Bundle
+from edge.bundle.reader import Bundle, open_bundle
+from edge.cli import main
 from edge.devices.adb.device import AdbDevice, Options
 from edge.devices.adb.runners.native import variable
 from edge.profiling import Run, Settings, profile_bundle
@@ -38,7 +42,7 @@ def test_the_runner_for_x86_64_profiles_a_bundle_on_its_phone(
     assert_measured(profile(phone(), bundle, artifact, tmp_path / "l.json", Options(cores="big", cool_down_s=0)))
 
 
-def test_the_runner_for_arm64_profiles_a_bundle_on_its_phone_in_qemu(
+def test_the_runner_for_arm64_profiles_a_bundle_on_its_phone_in_qemu_up_to_an_operating_point(
     phone: Start,
     arm64: Callable[[str], Command],
     bundle: Bundle,
@@ -48,6 +52,31 @@ def test_the_runner_for_arm64_profiles_a_bundle_on_its_phone_in_qemu(
 ) -> None:
     monkeypatch.setenv(variable("arm64-v8a"), arm64("max")[-1])
     target = phone(abis=("arm64-v8a", "armeabi-v7a"))
-    run = profile(target, bundle, artifact, tmp_path / "l.json", Options(cool_down_s=0))
+    own = open_bundle(Path(copytree(bundle.root, tmp_path / "bundle")))
+    run = profile(target, own, artifact, tmp_path / "l.json", Options(cool_down_s=0))
     assert_measured(run)
     assert run.environment["abis"] == ["arm64-v8a", "armeabi-v7a"]
+    calibrate(own.root, tmp_path, budget_ms=2 * max(max(map(max, entry.blocks_ms)) for entry in run.entries))
+    point = open_bundle(own.root).operating_point("mine")
+    assert (point.device, point.runner) == (target.serial, "native")
+
+
+def calibrate(bundle: Path, folder: Path, budget_ms: float) -> None:
+    """Predict here, as a phone would answer the same, and calibrate for the phone's latencies."""
+    noise = np.random.default_rng(0)
+    for name in ("class 0", "class 1"):
+        (folder / "images" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(noise.integers(0, 256, (8, 8, 3), np.uint8)).save(
+                folder / "images" / name / f"{number}.png"
+            )
+    chosen = ("--runtime", "executorch", "--precision", "fp32")
+    dsnet("predict", bundle, *chosen, "--data", folder / "images", "--out", folder / "p.npz")
+    tables = ("--latency", folder / "l.json", "--predictions", folder / "p.npz")
+    dsnet("calibrate", bundle, *tables, "--budget", f"{budget_ms:.3f}ms", "--name", "mine")
+
+
+def dsnet(*words: object) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert not ended.value.code
