@@ -18,11 +18,9 @@ from convert.fold import Float, Tensors, batch_norm, fold, weight_slice
 from convert.nested_store import Array, NestedFiles, NestedStore
 from convert.quantized_weights import QuantizedWeights, payload_at, scale_at
 from convert.slice_plan import LayerSlice, ProgramPlan, uses_of_layers
+from edge.bundle.executorch import SCALE
 from edge.bundle.executorch.pte import constant_regions
 from edge.bundle.nested.recipe import Region
-
-SCALE = "scale_"
-"""What ExecuTorch puts before the hash of per-channel scales."""
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from common import sha256_bytes
+from edge.bundle.executorch import SCALE
 from edge.bundle.executorch.compare import DIFFERENT
 from edge.bundle.manifest import Artifact, Program
 from edge.bundle.nested.weights import NestedWeights, open_nested_weights
 from edge.bundle.parity_inputs import PARITY_INPUTS
 from edge.bundle.reader import Bundle
 from edge.errors import BundleError, RuntimeUnavailableError
-
-SCALE = "scale_"
 
 
 def check_programs(bundle: Bundle, artifact: Artifact) -> Iterator[tuple[str, Callable[[], str]]]:
