@@ -50,6 +50,7 @@ COMMANDS = {
         "convert.cli:convert", "Convert a supernet to a bundle: one set of weights for all widths.", "convert"
     ),
     "hydrate": Entry("edge.bundle.cli:hydrate", "Write a plain static file for chosen widths of a bundle."),
+    "devices": Entry("edge.devices.cli:devices", "List this machine and the Android devices that adb sees."),
     "profile": Entry("edge.profiling.cli:app", "Measure the latency of every width of a bundle."),
     "predict": Entry("edge.runtime.cli:predict", "Run every width of a bundle over labelled images."),
     "calibrate": Entry("edge.calibration.cli:calibrate", "Find gate thresholds that keep a device within a budget."),

@@ -22,9 +22,17 @@ def profile(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="Precision, where the bundle holds several.")] = None,
     widths: Annotated[str, typer.Option(help="Widths to measure: all, or indices such as 0,3.")] = "all",
+    device: Annotated[
+        str, typer.Option(help="Where: local, the serial of an Android device, or all that adb sees, each in a table.")
+    ] = "local",
     runner: Annotated[
-        str, typer.Option(help="What runs the programs: python, or native (dsnet-runner, for ExecuTorch).")
-    ] = "python",
+        str | None,
+        typer.Option(
+            help="What runs the programs. local: python, native (dsnet-runner, for ExecuTorch). Devices: native, "
+            "executor_runner, benchmark_model, benchmark_model_gpu, app.  [default: the first that fits]",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads.")] = 1,
     ci: Annotated[
         str, typer.Option(help="Measure until every median is known to within this (95% confidence).")
@@ -35,6 +43,14 @@ def profile(
         float | None, typer.Option(min=0, help="Stop after this time; default: no limit.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the blocks' random order.")] = 0,
+    cores: Annotated[str | None, typer.Option(help="Devices: big, or a mask such as 0xf0; default: any.")] = None,
+    sustained: Annotated[
+        float | None, typer.Option(min=0, help="Keep at work for so many seconds first, and never let rest.")
+    ] = None,
+    fixed_performance: Annotated[
+        bool, typer.Option(help="Devices: Android's fixed-performance mode, undone afterwards.")
+    ] = False,
+    screen: Annotated[bool, typer.Option(help="Devices: awake with a dark screen, undone afterwards.")] = False,
     restart: Annotated[bool, typer.Option(help="Start over instead of continuing an unfinished run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable results.")] = False,
 ) -> None:
@@ -47,45 +63,36 @@ def profile(
     there have been.
     """
     from common import parse_widths
-    from common.console import print_json, progress
+    from common.console import print_json
     from edge.bundle.reader import open_bundle
-    from edge.devices.local import LocalDevice
-    from edge.profiling.history import Recorder
-    from edge.profiling.measure import Settings, finished
-    from edge.profiling.profile import profile_bundle
+    from edge.profiling.fleet import Job, chosen_devices, profile_devices
+    from edge.profiling.measure import Settings
 
     if min_runs > max_runs:
         raise MeasurementError(f"--min-runs {min_runs} is above --max-runs {max_runs}; raise --max-runs")
     opened = open_bundle(bundle)
     settings = Settings(
-        ci=_fraction(ci), min_runs=min_runs, max_runs=max_runs, seed=seed, budget_seconds=budget_seconds
+        ci=_fraction(ci),
+        min_runs=min_runs,
+        max_runs=max_runs,
+        seed=seed,
+        budget_seconds=budget_seconds,
+        sustained_seconds=sustained,
     )
-    recorder = Recorder(opened.place.resolve().name)
-    with progress() as bar:
-        task = bar.add_task("warming up", total=None)
-
-        def show(run: "Run") -> None:
-            done = sum(finished(entry, settings) for entry in run.entries)
-            blocks = sum(len(entry.blocks_ms) for entry in run.entries)
-            bar.update(task, completed=done, total=len(run.entries), description=f"measuring, {blocks} blocks")
-            recorder.keep(run)
-
-        run = profile_bundle(
-            opened,
-            opened.artifact(runtime, precision),
-            LocalDevice(runner),  # type: ignore[arg-type]
-            out,
-            widths=parse_widths(widths),
-            threads=threads,
-            settings=settings,
-            restart=restart,
-            on_block=show,
-        )
-    _warn(recorder.finish(run))
+    artifact = opened.artifact(runtime, precision)
+    job = Job(opened, artifact, parse_widths(widths), threads, settings, restart)
+    chosen = chosen_devices(device, runner, artifact.runtime, cores, fixed_performance, screen)
+    done, problems = profile_devices(job, chosen, out)
     if as_json:
-        print_json(_result(run, out))
+        results = [_result(run, path) for path, run in done.items()]
+        print_json(results[0] if len(chosen) == 1 and results else results)
     else:
-        _print_run(run, out)
+        for path, run in done.items():
+            _print_run(run, path)
+    for problem in problems:
+        _warn(problem)
+    if len(done) < len(chosen):
+        raise typer.Exit(2)
 
 
 def import_samples(
@@ -144,6 +151,10 @@ def _warn(warning: str | None) -> None:
         typer.echo(f"warning: {one_line(warning)}", err=True)
 
 
+LOGS = ("canary_ms", "conditions")
+"""What a run notes after every block, too long to print."""
+
+
 def _fraction(text: str) -> float:
     """Return 0.02 for "2%" and for "0.02"."""
     try:
@@ -168,7 +179,7 @@ def _result(run: "Run", out: Path) -> dict[str, Any]:
         "runner": run.runner,
         "threads": run.threads,
         "artifact_sha256": run.artifact_sha256,
-        "environment": {name: value for name, value in run.environment.items() if name != "canary_ms"},
+        "environment": {name: value for name, value in run.environment.items() if name not in LOGS},
         "complete": run.complete,
         "units": [{"programs": entry.programs, **asdict(summarise(entry))} for entry in _measured(run)],
         "ratios_to_narrowest": [
