@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,34 @@ def atomic_write(target: Path) -> Iterator[Path]:
         raise _unwritable(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`; when the block ends without an error, it takes that folder's place.
+
+    A kill in the very moment of the exchange leaves the old folder under a hidden name beside it.
+    """
+    if target.exists() and not target.is_dir():
+        raise DsnetError(f"{target} is a file; name the folder to write")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if target.exists():
+            with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".old", dir=target.parent) as old:
+                target.rename(Path(old) / target.name)
+                temporary.rename(target)
+        else:
+            temporary.rename(target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _temporary(folder: Path, target: Path) -> Path:

@@ -5,7 +5,15 @@ import importlib
 import pytest
 
 PUBLIC = {
-    "common": ["DsnetError", "atomic_write", "check_writable", "parse_widths", "sha256_bytes", "sha256_file"],
+    "common": [
+        "DsnetError",
+        "atomic_folder",
+        "atomic_write",
+        "check_writable",
+        "parse_widths",
+        "sha256_bytes",
+        "sha256_file",
+    ],
     "train": [
         "CheckpointError",
         "ConfigError",

@@ -77,10 +77,10 @@ def hydrate(
 
     The file holds the gate's program and the chosen widths', with ordinary weights: the runtime's own tools read it.
     """
-    from common import atomic_write, check_writable, parse_widths, sha256_bytes
+    from common import check_writable, parse_widths, sha256_bytes
     from common.console import print_json
     from edge.bundle.checks import artifact_widths
-    from edge.bundle.plain_files import FOLDERS, FORMS, plain_files
+    from edge.bundle.plain_files import FOLDERS, FORMS, plain_files, write_files
     from edge.bundle.reader import open_bundle
 
     opened = open_bundle(bundle)
@@ -89,9 +89,7 @@ def hydrate(
     check_writable(out / "file" if is_folder else out)
     chosen = list(parse_widths(widths) or artifact_widths(artifact))
     files = plain_files(opened, artifact, chosen, form, out, operating_points)
-    for path, data in files.items():
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(data)
+    write_files(files)
     if as_json:
         written = [
             {"file": str(path), "bytes": len(data), "sha256": sha256_bytes(data)} for path, data in files.items()

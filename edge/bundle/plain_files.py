@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common import atomic_folder, atomic_write
 from edge.bundle.coreml.hydrate import hydrate as hydrate_coreml
+from edge.bundle.coreml.package import SUFFIX
 from edge.bundle.litert.hydrate import hydrate as hydrate_litert
 from edge.bundle.litert.hydrate import hydrate_monolithic
 from edge.bundle.manifest import Artifact, Program
@@ -69,6 +71,23 @@ def plain_files(
     head = next((program for program in artifact.programs if program.width is None), None)
     choice = Choice(bundle, artifact, head, [served[width] for width in widths], out, operating_points)
     return MAKERS[form or forms[0]](choice) if artifact.runtime != "coreml" else _coreml(choice, form)
+
+
+def write_files(files: Files) -> None:
+    """Write plain files, each whole or not at all; a Core ML package, whose files only make sense together, as one."""
+    packages: dict[Path, dict[Path, bytes]] = {}
+    for path, data in files.items():
+        package = next((parent for parent in path.parents if parent.suffix == SUFFIX), None)
+        if package is not None:
+            packages.setdefault(package, {})[path.relative_to(package)] = data
+            continue
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(data)
+    for package, parts in packages.items():
+        with atomic_folder(package) as folder:
+            for part, data in parts.items():
+                (folder / part).parent.mkdir(parents=True, exist_ok=True)
+                (folder / part).write_bytes(data)
 
 
 def _tflite(choice: Choice) -> Files:

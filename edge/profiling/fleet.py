@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from common.console import progress
 from edge.bundle.manifest import Artifact
@@ -51,10 +52,12 @@ def chosen_devices(
 def profile_devices(job: Job, devices: Sequence[Device], out: Path) -> tuple[dict[Path, Run], list[str]]:
     """Measure a job on every device, all at the same time; return the runs by latency table, and what went wrong.
 
-    One device's table is `out`; of several, each has its serial in the name. A single device's error is raised.
+    One device's table is `out`; of several, each has its serial in the name. A single device's error is raised. After
+    Ctrl-C every device ends at its next block, and what it changed is undone.
     """
     places = [out if len(devices) == 1 else table_of(out, device.name) for device in devices]
     problems: list[str] = []
+    stopped = Event()
     with progress() as bar, ThreadPoolExecutor(len(devices)) as pool:
         lines = [bar.add_task(f"{device.name}: warming up", total=None) for device in devices]
 
@@ -62,6 +65,8 @@ def profile_devices(job: Job, devices: Sequence[Device], out: Path) -> tuple[dic
             device = devices[number]
 
             def show(run: Run) -> None:
+                if stopped.is_set():
+                    raise MeasurementError("interrupted; the same command goes on")
                 done = sum(finished(entry, job.settings) for entry in run.entries)
                 blocks = sum(len(entry.blocks_ms) for entry in run.entries)
                 text = f"{device.name}: measuring, {blocks} blocks"
@@ -75,7 +80,11 @@ def profile_devices(job: Job, devices: Sequence[Device], out: Path) -> tuple[dic
                 problems.append(f"{device.name}: {error}")
                 return None
 
-        runs = list(pool.map(measure, range(len(devices)))) if len(devices) > 1 else [measure(0)]
+        try:
+            runs = list(pool.map(measure, range(len(devices)))) if len(devices) > 1 else [measure(0)]
+        except BaseException:
+            stopped.set()
+            raise
     return {place: run for place, run in zip(places, runs, strict=True) if run is not None}, problems
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common import DsnetError, atomic_write, check_writable, sha256_bytes, sha256_file
+from common import DsnetError, atomic_folder, atomic_write, check_writable, sha256_bytes, sha256_file
 
 
 def test_the_target_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
@@ -64,3 +64,21 @@ def test_a_name_that_is_too_long_is_refused_by_name(tmp_path: Path) -> None:
     for target in (tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "net.safetensors"):
         with pytest.raises(DsnetError, match=r"xxx.* cannot be written"):
             check_writable(target)
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "Model.mlpackage"
+    with atomic_folder(target) as folder:
+        (folder / "weights").write_bytes(b"old")
+        (folder / "stale").write_bytes(b"old")
+    with pytest.raises(RuntimeError), atomic_folder(target) as folder:
+        (folder / "weights").write_bytes(b"half")
+        raise RuntimeError
+    assert (target / "weights").read_bytes() == b"old"
+    with atomic_folder(target) as folder:
+        (folder / "weights").write_bytes(b"new")
+    assert [path.name for path in target.iterdir()] == ["weights"]
+    assert [path.name for path in tmp_path.iterdir()] == ["Model.mlpackage"]
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DsnetError, match="is a file; name the folder to write"), atomic_folder(tmp_path / "file"):
+        pass
