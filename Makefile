@@ -17,7 +17,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed $(OLD_RUNTIME)/.installed
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 # The native runner (docs/native.md): needs CMake, a C++17 compiler and nlohmann-json3-dev.
 native: $(VENV)/.installed

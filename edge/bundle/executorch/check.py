@@ -1,8 +1,9 @@
 """What an ExecuTorch artifact must hold: weights that fit its recipe, keys that are hashes, one answer either way."""
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,6 @@ import numpy as np
 
 from common import sha256_bytes
 from edge.bundle.executorch import SCALE
-from edge.bundle.executorch.compare import DIFFERENT
 from edge.bundle.manifest import Artifact, Program
 from edge.bundle.nested.weights import NestedWeights, open_nested_weights
 from edge.bundle.parity_inputs import PARITY_INPUTS
@@ -26,11 +26,11 @@ def check_programs(bundle: Bundle, artifact: Artifact) -> Iterator[tuple[str, Ca
     Raises BundleError for weights that are missing or do not fit their recipe.
     """
     weights = open_nested_weights(bundle, artifact)
-    data = bundle.verified_bytes(artifact)
+    comparison = _Comparison(bundle.verified_bytes(artifact), weights, artifact.programs)
     yield "constants", partial(_named_by_content, weights)
     for program in artifact.programs:
         yield f"{program.name} file", partial(_rebuilt, weights, program)
-        yield f"{program.name} parity", partial(_same_answers, data, weights, program)
+        yield f"{program.name} parity", partial(comparison.same_answers, program)
 
 
 def _named_by_content(weights: NestedWeights) -> str:
@@ -47,27 +47,49 @@ def _rebuilt(weights: NestedWeights, program: Program) -> str:
     return f"{program.name}.pte, {len(data):,} bytes, rebuilt as it was converted"
 
 
-def _same_answers(data: bytes, weights: NestedWeights, program: Program) -> str:
-    """Run a program with slices and as a plain file on the same inputs; every output must be the same, bit for bit.
+class _Comparison:
+    """Runs programs with slices and as plain files on the same inputs; every output must be the same, bit for bit.
 
     In a process of its own: ExecuTorch's Python runtime takes program files at their word, and a forged one ends it.
+    One process serves all programs; where one ends it, another goes on behind that.
     """
-    if find_spec("executorch") is None:
-        raise RuntimeUnavailableError("ExecuTorch is not installed here: pip install executorch")
-    _named_by_content(weights)  # else the runtime may read past the end of a constant
-    name = f"{program.name}.pte"
-    with TemporaryDirectory(prefix="dsnet-executorch-") as folder:
-        contents = {name: weights.file(name), "model.pte": data, "program.json": program.model_dump_json().encode()}
-        for file, content in contents.items():
-            (Path(folder) / file).write_bytes(content)
-        np.savez(Path(folder) / "constants.npz", **_as_arrays(weights.constants([name])))  # type: ignore[arg-type]
-        command = [sys.executable, "-m", "edge.bundle.executorch.compare", folder]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if done.returncode == DIFFERENT:
-        raise BundleError(done.stdout.strip())
-    if done.returncode != 0:
-        raise BundleError(f"ExecuTorch did not survive {program.name} of model.pte (exit status {done.returncode})")
-    return f"identical to its plain file on {PARITY_INPUTS} inputs"
+
+    def __init__(self, data: bytes, weights: NestedWeights, programs: Sequence[Program]) -> None:
+        self._data = data
+        self._weights = weights
+        self._programs = {program.name: program for program in programs}
+        self._problems: dict[str, str | None] = {}
+
+    def same_answers(self, program: Program) -> str:
+        """Return what was found of one program, or raise BundleError."""
+        if find_spec("executorch") is None:
+            raise RuntimeUnavailableError("ExecuTorch is not installed here: pip install executorch")
+        if program.name not in self._problems:
+            _named_by_content(self._weights)  # else the runtime may read past the end of a constant
+            self._compare([name for name in self._programs if name not in self._problems])
+        problem = self._problems[program.name]
+        if problem is not None:
+            raise BundleError(problem)
+        return f"identical to its plain file on {PARITY_INPUTS} inputs"
+
+    def _compare(self, names: Sequence[str]) -> None:
+        with TemporaryDirectory(prefix="dsnet-executorch-") as name:
+            folder = Path(name)
+            (folder / "model.pte").write_bytes(self._data)
+            for program in names:
+                file = f"{program}.pte"
+                (folder / file).write_bytes(self._weights.file(file))
+                (folder / f"{program}.json").write_text(self._programs[program].model_dump_json())
+                np.savez(folder / f"{program}.npz", **_as_arrays(self._weights.constants([file])))  # type: ignore[arg-type]
+            command = [sys.executable, "-m", "edge.bundle.executorch.compare", name, *names]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        self._problems |= {answer["program"]: answer["problem"] for answer in answers}
+        if done.returncode != 0 and len(answers) < len(names):
+            ended = names[len(answers)]
+            self._problems[ended] = f"ExecuTorch did not survive {ended} of model.pte (exit status {done.returncode})"
+            if rest := names[len(answers) + 1 :]:
+                self._compare(rest)
 
 
 def _as_arrays(constants: Mapping[str, bytes]) -> dict[str, np.ndarray]:

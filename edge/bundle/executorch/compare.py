@@ -1,9 +1,10 @@
-"""Compare a program's answers from slices with its plain file's: `python -m edge.bundle.executorch.compare FOLDER`.
+"""Compare programs' answers from slices and from plain files: `python -m edge.bundle.executorch.compare FOLDER NAME…`
 
-A process of its own, for `edge.bundle.executorch.check`: it reads what that wrote to FOLDER, prints one line when the
-answers differ or the runtime refuses a file, and ends with DIFFERENT.
+A process of its own, for `edge.bundle.executorch.check`: it reads what that wrote to FOLDER and prints one JSON line
+per program, with the problem or null.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,19 +14,17 @@ from edge.bundle.manifest import Program
 from edge.bundle.parity_inputs import parity_inputs
 from edge.errors import BundleError
 
-DIFFERENT = 3
 
-
-def compare(folder: Path) -> None:
-    """Raise BundleError unless a program answers from model.pte, with constants.npz, as from PROGRAM.pte."""
+def compare(folder: Path, name: str) -> None:
+    """Raise BundleError unless a program answers from model.pte, with NAME.npz, as from NAME.pte."""
     from edge.bundle.executorch.pte import data_file
     from edge.runtime.executorch_session import LoadedMethod
 
-    program = Program.model_validate_json((folder / "program.json").read_bytes())
-    with np.load(folder / "constants.npz", allow_pickle=False) as arrays:
-        (folder / "model.ptd").write_bytes(data_file({key: arrays[key].tobytes() for key in arrays.files}))
-    plain = LoadedMethod(folder / f"{program.name}.pte", program)
-    nested = LoadedMethod(folder / "model.pte", program, folder / "model.ptd")
+    program = Program.model_validate_json((folder / f"{name}.json").read_bytes())
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+        (folder / f"{name}.ptd").write_bytes(data_file({key: arrays[key].tobytes() for key in arrays.files}))
+    plain = LoadedMethod(folder / f"{name}.pte", program)
+    nested = LoadedMethod(folder / "model.pte", program, folder / f"{name}.ptd")
     for inputs in parity_inputs(program):
         expected, found = plain.run(inputs), nested.run(inputs)
         for tensor, values in found.items():
@@ -34,9 +33,14 @@ def compare(folder: Path) -> None:
                 raise BundleError(f"{tensor} differs by {difference:g} between the slices and the plain file")
 
 
-if __name__ == "__main__":
+def _problem(folder: Path, name: str) -> str | None:
     try:
-        compare(Path(sys.argv[1]))
+        compare(folder, name)
     except BundleError as error:
-        print(error)
-        sys.exit(DIFFERENT)
+        return str(error)
+    return None
+
+
+if __name__ == "__main__":
+    for asked in sys.argv[2:]:
+        print(json.dumps({"program": asked, "problem": _problem(Path(sys.argv[1]), asked)}), flush=True)

@@ -103,15 +103,20 @@ class NestedWeights:
 
 def parse_recipe(data: bytes, origin: str) -> Recipe:
     """Return the checked recipe in `data`; a BundleError, in one line, for anything else."""
+    _check_size(len(data), origin)
     return parse_record(data, Recipe, FORMAT, origin)
+
+
+def _check_size(size: int, origin: str) -> None:
+    if size > MAX_JSON_BYTES:
+        raise BundleError(f"{origin}: larger than the limit of {MAX_JSON_BYTES} bytes")
 
 
 def open_nested_weights(bundle: "Bundle", artifact: "Artifact") -> NestedWeights:
     """Return the nested weights of an artifact, every file's hash checked."""
     files = weights_files(bundle, artifact)
     origin = bundle.place / files["recipe"].file
-    if files["recipe"].bytes > MAX_JSON_BYTES:
-        raise BundleError(f"{origin}: larger than the limit of {MAX_JSON_BYTES} bytes")
+    _check_size(files["recipe"].bytes, str(origin))
     recipe = parse_recipe(bundle.verified_bytes(files["recipe"]), str(origin))
     sizes: dict[Role, int] = {"store": recipe.store_bytes, "template": recipe.template_bytes}
     for role, expected in sizes.items():
