@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edge.profiling.history import Changed, Comparison, Kept, Listed, UnitDifference
+    from edge.profiling.compare import Changed, Comparison, UnitDifference
+    from edge.profiling.history import Kept, Listed
     from edge.profiling.latency_table import Entry
 
 HIGHEST = 2**63 - 1
@@ -77,7 +78,8 @@ def diff_runs(
     from dataclasses import asdict
 
     from common.console import print_json
-    from edge.profiling.history import compare_runs, recorded_run
+    from edge.profiling.compare import compare_runs
+    from edge.profiling.history import recorded_run
 
     kept_a, kept_b = recorded_run(a), recorded_run(b)
     found = compare_runs(kept_a.run, kept_b.run)
@@ -167,14 +169,13 @@ def _shown(value: object) -> str:
 
 
 def _title(kept: "Kept") -> str:
-    """Return a run in a few words, safe as the title of a table, where rich would read markup."""
-    from rich.markup import escape
-
+    """Return a run in a few words."""
     from common.console import one_line
 
     remarks = _remarks(kept.listed)
-    text = f"run {kept.listed.id}: {kept.listed.bundle} on {kept.run.device}" + (f" ({remarks})" if remarks else "")
-    return escape(one_line(text))
+    return one_line(
+        f"run {kept.listed.id}: {kept.listed.bundle} on {kept.run.device}" + (f" ({remarks})" if remarks else "")
+    )
 
 
 def _echo(text: str) -> None:

@@ -26,7 +26,7 @@ from tests.native.conversation import Command, converse, load
         ('{"do": "block", "units": ["x"], "runs": 1, "thresholds": ["a"]}', "expected a list of numbers"),
         ('{"do": "image", "file": "/nonexistent"}', "/nonexistent: cannot be read: No such file"),
         ('{"do": "image", "file": "/"}', "/: not a plain file"),
-        ('{"do": "outputs", "unit": "x", "to": "/tmp/x"}', "no unit x is loaded"),
+        ('{"do": "outputs", "unit": "x", "to": "x.bin"}', "no unit x is loaded"),
         ("[" * 100, "nested deeper than 64 levels"),
         ('{"do": "canary", "x": ' + '{"a":' * 100, "nested deeper than 64 levels"),
         ('{"do": "\\ud800"}', "not JSON"),

@@ -11,7 +11,7 @@ from edge.errors import MeasurementError
 from edge.profiling import QualityWarning, Run
 from edge.profiling.history import record_run
 from edge.profiling.history_cli import diff_runs, list_runs, show_run
-from tests.profiling.test_history import NARROW, WIDE, a_run, entry, noisy_blocks
+from tests.profiling.runs import NARROW, WIDE, a_run, entry, noisy_blocks
 
 HOSTILE = "\x1b[2J[red]evil[/red]\r\n\u202egolden"
 SPELLED_OUT = "\\x1b[2J[red]evil[/red] \\u202egolden"
