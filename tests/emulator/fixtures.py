@@ -2,61 +2,20 @@
 
 import os
 import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from tests.emulator.device import HOST, Emulator
+from tests.emulator.device import Emulator
+from tests.emulator.real_adb import SECONDS_TO_ANSWER, Adb, private_adb
 from tests.emulator.sandbox import NoSandboxError
 from tests.emulator.state import DeviceState
 
-SECONDS_TO_ANSWER = 60
-"""Nothing in these tests takes a second; a machine that is busy may be slow."""
-
 SECONDS_BETWEEN_LOOKS = 0.005
-
-
-@dataclass(frozen=True)
-class Adb:
-    """The real adb binary, and a server of its own: other devices of this machine are out of its sight."""
-
-    path: str
-    environment: dict[str, str]
-
-    def __call__(
-        self, *arguments: str, serial: str | None = None, stdin: bytes = b""
-    ) -> "subprocess.CompletedProcess[bytes]":
-        """Run a command to its end."""
-        return subprocess.run(
-            self.command(*arguments, serial=serial),
-            input=stdin,
-            capture_output=True,
-            env=self.environment,
-            timeout=SECONDS_TO_ANSWER,
-        )
-
-    def start(self, *arguments: str, serial: str | None = None) -> "subprocess.Popen[bytes]":
-        """Start a command with pipes for its standard streams."""
-        pipe = subprocess.PIPE
-        command = self.command(*arguments, serial=serial)
-        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=self.environment)
-
-    def command(self, *arguments: str, serial: str | None = None) -> list[str]:
-        """Return the argument list of a command."""
-        return [self.path, *(["-s", serial] if serial else []), *arguments]
-
-    def connect(self, device: Emulator) -> str:
-        """Connect to a device and return its serial."""
-        done = self("connect", device.serial)
-        assert b"connected to" in done.stdout, done
-        return device.serial
 
 
 def find_adb() -> str | None:
@@ -76,21 +35,8 @@ def adb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adb]:
     path = find_adb()
     if path is None:
         pytest.skip("no adb binary; pip install adbutils, or let ADB name one")
-    home = tmp_path_factory.mktemp("adb-home")
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "ANDROID_ADB_SERVER_PORT": str(free_port()),
-        "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",  # no search for the Android Studio kind of emulators
-        "ADB_MDNS": "0",
-        "ADB_USB": "0",
-    }
-    private = Adb(path, environment)
-    try:
+    with private_adb(path, tmp_path_factory.mktemp("adb-home")) as private:
         yield private
-    finally:
-        private("kill-server")
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -99,13 +45,6 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(SECONDS_BETWEEN_LOOKS)
-
-
-def free_port() -> int:
-    """Return a port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
