@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.side_by_side import write_json
 from common.console import stdout, table
 from edge.calibration.optimise import Problem, calibrate
-from edge.calibration.score import choose
+from edge.runtime.policy import choose
 
 MEGA_MACS = (133, 153, 175, 200, 226, 255, 286, 319, 355, 393, 433, 475, 519, 565)
 TOP1 = (0.701, 0.704, 0.708, 0.712, 0.716, 0.720, 0.724, 0.727, 0.730, 0.733, 0.736, 0.739, 0.741, 0.746)

@@ -44,8 +44,8 @@ def operating_point_table(
         shares = {share.width: share.share for share in unseen.shares}
         rows.append(
             (
-                f"{point.budget_ms:g}",
-                ", ".join(f"{threshold:.3f}" for threshold in point.thresholds) or "none",
+                f"{point.limits[0].value:g}",
+                _thresholds(point),
                 ", ".join(f"{width}: {shares[width]:.0%}" for width in point.widths),
                 f"{point.expected_mean_ms:.4f}",
                 f"{runs[point.name]['mean_ms']:.4f}",
@@ -54,6 +54,10 @@ def operating_point_table(
         )
     columns = ("budget ms", "thresholds", "share of each width", "expected ms", "measured ms", "accuracy")
     return table("Operating points; shares, measured mean and accuracy on unseen images", columns, rows)
+
+
+def _thresholds(point: "OperatingPoint") -> str:
+    return ", ".join(f"{threshold:.3f}" for threshold in getattr(point.policy, "thresholds", [])) or "none"
 
 
 def size_table(nested: int, singles: Sequence[int]) -> "Table":

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from edge.bundle.archive import path_problem
-from edge.bundle.manifest import Artifact, Manifest, OperatingPoint, Program, TensorInfo
+from edge.bundle.manifest import Artifact, Manifest, OperatingPoint, Program, TensorInfo, UtilityPolicy
 
 TENSORS = {
     "prefix": (["image"], ["features", "gate_logits"]),
@@ -160,8 +160,11 @@ def operating_point_problems(manifest: Manifest, point: OperatingPoint) -> Itera
     """Yield what is wrong with one operating point. A stale one (another artifact's) is no problem until it is used."""
     if point.widths[-1] >= len(manifest.widths):
         yield f"width {point.widths[-1]}; valid: 0…{len(manifest.widths) - 1}"
-    if manifest.gate is None and len(point.widths) > 1:
+    if manifest.gate is None and point.policy.asks_gate:
         yield "several widths, but the bundle has no gate to choose between them"
+    logits = len(manifest.gate.choices) if manifest.gate else 0
+    if isinstance(point.policy, UtilityPolicy) and len(point.policy.weights[0]) != logits:
+        yield f"weights for {len(point.policy.weights[0])} gate logits; the gate has {logits}"
     strangers = [share.width for share in point.shares if share.width not in point.widths]
     if strangers:
         yield f"shares of widths {strangers[:8]}, which it does not use"

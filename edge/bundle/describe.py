@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 from common.console import table
 from edge.bundle.checks import artifact_bytes, artifact_widths
-from edge.bundle.manifest import Artifact, Manifest, OperatingPoint
+from edge.bundle.manifest import AT_LEAST, Artifact, Limit, Manifest, OperatingPoint
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
 ARTIFACTS = ("runtime", "precision", "bytes", "widths", "off plain by", "checked with")
-POINTS = ("name", "device", "artifact", "budget ms", "expected ms", "accuracy", "width: share")
+POINTS = ("name", "device", "artifact", "limits", "mean ms", "accuracy", "width: share")
 
 
 def tables(manifest: Manifest) -> Iterator["Table"]:
@@ -56,11 +56,23 @@ def _point_row(manifest: Manifest, point: OperatingPoint) -> tuple[object, ...]:
         point.name if bound else f"{point.name} (of another bundle)",
         f"{point.device} ×{point.threads}",
         f"{point.runtime} {point.precision}",
-        f"{point.budget_ms:g} {point.statistic}",
-        f"{point.expected_budget_ms:.3g}",
+        ", ".join(map(limit_text, point.limits)),
+        f"{point.expected_mean_ms:.3g}",
         f"{point.calibration_accuracy:.1%}",
         ", ".join(f"{share.width}: {share.share:.0%}" for share in point.shares),
     )
+
+
+def limit_text(limit: Limit) -> str:
+    """Return a limit as people write it: `mean ≤ 8 ms`, `accuracy ≥ 70%`."""
+    sign = "≥" if limit.statistic in AT_LEAST else "≤"
+    if limit.statistic == "accuracy":
+        return f"accuracy {sign} {limit.value * 100:.4g}%"
+    if limit.statistic == "mean_macs":
+        return f"MACs {sign} {limit.value / 1e6:g} M"
+    if limit.statistic == "images_per_s":
+        return f"{sign} {limit.value:g} images/s"
+    return f"{limit.statistic.removesuffix('_ms')} {sign} {limit.value:g} ms"
 
 
 def _numbers(values: list[float]) -> str:

@@ -6,7 +6,7 @@ Readers accept unknown fields of the same major version and refuse a higher majo
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 FORMAT = "dsnet-bundle/1"
 MAX_WIDTHS, MAX_CLASSES, MAX_INPUT_SIZE, MAX_ELEMENTS = 256, 100_000, 2048, 1 << 28
@@ -23,6 +23,18 @@ class Record(BaseModel):
     """Base of every record: unknown fields are accepted and kept, values are not coerced from strings."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+
+WidthIndex = Annotated[int, Field(ge=0, lt=MAX_WIDTHS)]
+
+
+def _ascending(widths: list[int]) -> list[int]:
+    if widths != sorted(set(widths)):
+        raise ValueError("widths must ascend")
+    return widths
+
+
+AscendingWidths = Annotated[list[WidthIndex], Field(min_length=1), AfterValidator(_ascending)]
 
 
 class TensorInfo(Record):
@@ -47,7 +59,7 @@ class Program(Record):
 
     name: str = Field(pattern=r"^(prefix|gate|(tail|net)_[0-9]{2,3})$")
     role: Role
-    width: Annotated[int, Field(ge=0, lt=MAX_WIDTHS)] | None = None
+    width: WidthIndex | None = None
     inputs: list[TensorInfo]
     outputs: list[TensorInfo]
     root_offset: Annotated[int, Field(ge=4)] | None = None
@@ -73,7 +85,7 @@ class Parity(Record):
 class Accuracy(Record):
     """Top-1 of one width on the conversion's check images: in float (the supernet's slice) and as converted."""
 
-    width: Annotated[int, Field(ge=0, lt=MAX_WIDTHS)]
+    width: WidthIndex
     images: Annotated[int, Field(ge=1)]
     float_top1: Annotated[float, Field(ge=0, le=1)]
     artifact_top1: Annotated[float, Field(ge=0, le=1)]
@@ -123,7 +135,7 @@ class Model(Record):
 class Width(Record):
     """One width of the routing space."""
 
-    index: Annotated[int, Field(ge=0, lt=MAX_WIDTHS)]
+    index: WidthIndex
     name: str
     channels: list[Annotated[int, Field(ge=1, le=MAX_CHANNELS)]] = Field(min_length=1, max_length=MAX_LAYERS)
     """Output channels of the stem and of every block, in the order they run."""
@@ -136,21 +148,126 @@ class Gate(Record):
     """Where the gate sits and which width each of its logits stands for."""
 
     kind: Literal["trunk", "side"]
-    choices: list[Annotated[int, Field(ge=0, lt=MAX_WIDTHS)]] = Field(min_length=1)
+    choices: list[WidthIndex] = Field(min_length=1)
 
 
 class Share(Record):
     """How often an operating point picks a width."""
 
-    width: Annotated[int, Field(ge=0, lt=MAX_WIDTHS)]
+    width: WidthIndex
     share: Annotated[float, Field(ge=0, le=1)]
 
 
-class OperatingPoint(Record):
-    """Thresholds for one device and one budget.
+class WidthPolicy(Record):
+    """What every policy has: the widths it may use, narrow → wide."""
 
-    score = Σ_j j·softmax(gate logits)_j; the width used is `widths[number of thresholds below the score]`.
+    widths: AscendingWidths
+
+    @property
+    def asks_gate(self) -> bool:
+        """Return whether the gate's logits are needed to choose."""
+        return len(self.widths) > 1
+
+
+class ThresholdPolicy(WidthPolicy):
+    """The gate's score picks the width: score = Σ_j j·softmax(gate logits)_j, `widths[thresholds below the score]`."""
+
+    kind: Literal["thresholds"] = "thresholds"
+    thresholds: list[Finite]
+
+    @model_validator(mode="after")
+    def _thresholds_fit_widths(self) -> "ThresholdPolicy":
+        if len(self.thresholds) != len(self.widths) - 1:
+            raise ValueError(
+                f"{len(self.widths)} widths need {len(self.widths) - 1} thresholds, found {len(self.thresholds)}"
+            )
+        if self.thresholds != sorted(self.thresholds):
+            raise ValueError("thresholds must not decrease")
+        return self
+
+
+class UtilityPolicy(WidthPolicy):
+    """Each width's chance of being right, less a price for its cost: the width of the highest utility answers.
+
+    utility_k = sigmoid(weights[k] · gate logits + biases[k]) − penalties[k], the first of equal ones.
     """
+
+    kind: Literal["utility"] = "utility"
+    weights: list[list[Finite]]
+    """[w][m]: one row for each width, one number for each gate logit."""
+    biases: list[Finite]
+    penalties: list[Finite]
+    """λ·cost, in probability."""
+
+    @model_validator(mode="after")
+    def _a_row_for_each_width(self) -> "UtilityPolicy":
+        found = {name: len(getattr(self, name)) for name in ("weights", "biases", "penalties")}
+        wrong = [f"{count} {name}" for name, count in found.items() if count != len(self.widths)]
+        if wrong or len({len(row) for row in self.weights}) > 1 or not self.weights[0]:
+            raise ValueError(f"{len(self.widths)} widths need as many weights (of equal length), biases and penalties")
+        return self
+
+
+class CascadePolicy(WidthPolicy):
+    """The narrowest width answers; where it is unsure the next one runs as well, up to the widest. No gate is asked.
+
+    The answer of `widths[i]` stands when its top-1 softmax probability is at least `confidences[i]`.
+    """
+
+    kind: Literal["cascade"] = "cascade"
+    confidences: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+
+    @model_validator(mode="after")
+    def _confidences_fit_widths(self) -> "CascadePolicy":
+        if len(self.confidences) != len(self.widths) - 1:
+            raise ValueError(
+                f"{len(self.widths)} widths need {len(self.widths) - 1} confidences, found {len(self.confidences)}"
+            )
+        return self
+
+    @property
+    def asks_gate(self) -> bool:
+        """Return False: the answers themselves tell."""
+        return False
+
+
+Policy = ThresholdPolicy | UtilityPolicy | CascadePolicy
+LatencyStatistic = Literal["mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms"]
+Statistic = Literal[LatencyStatistic, "images_per_s", "mean_macs", "accuracy"]
+AT_LEAST: tuple[Statistic, ...] = ("images_per_s", "accuracy")
+"""Statistics whose limit is a lower one; the others' are upper ones."""
+
+
+class Limit(Record):
+    """One condition that an operating point was asked to meet, and what it does on the calibration images."""
+
+    statistic: Statistic
+    value: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """The largest value allowed; for images_per_s and accuracy (0…1) the smallest."""
+    expected: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Estimate(Record):
+    """A value and its 95% confidence interval."""
+
+    value: Finite
+    low: Finite
+    high: Finite
+
+
+class HeldOut(Record):
+    """What rules of this kind do on images that they were not fitted to: cross-fitting over all calibration images."""
+
+    images: Annotated[int, Field(ge=1)]
+    folds: Annotated[int, Field(ge=2)]
+    accuracy: Estimate
+    mean_ms: Estimate
+    limits: list[Estimate]
+    """The statistic of each limit, in their order."""
+
+
+class OperatingPoint(Record):
+    """A policy for one device and its limits."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     runtime: Runtime
@@ -159,32 +276,46 @@ class OperatingPoint(Record):
     runner: str = "python"
     """What ran the programs when their latency was measured."""
     threads: Annotated[int, Field(ge=1, le=1024)]
-    statistic: Literal["mean", "p95"]
-    budget_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    widths: list[Annotated[int, Field(ge=0, lt=MAX_WIDTHS)]] = Field(min_length=1)
-    thresholds: list[Finite]
+    policy: Policy = Field(discriminator="kind")
+    objective: Literal["accuracy", "mean_ms"]
+    """What is best within the limits: the highest accuracy, or, with a limit on accuracy, the lowest mean latency."""
+    limits: list[Limit] = Field(min_length=1)
+    confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The probability with which every limit holds on new images, where that was asked for."""
     shares: list[Share]
+    """How often each width answers, on the calibration images."""
     expected_mean_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    expected_budget_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    """The budget's own statistic (mean or p95) that the latency table predicts for these thresholds."""
     calibration_accuracy: Annotated[float, Field(ge=0, le=1)]
-    optimality_gap: Annotated[float, Field(ge=0, le=1)]
-    """No threshold rule on the calibration set is more accurate by more than this (in accuracy, 0…1)."""
+    optimality_gap: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    """No rule of this kind is better by more than this on the calibration images (in the unit of the
+    objective: accuracy 0…1, or ms); None: no bound is known."""
+    held_out: HeldOut | None = None
+    """None: too few images for cross-fitting."""
     artifact_sha256: Sha256
     latency_sha256: Sha256
     predictions_sha256: Sha256
     stand_in_sha256: Sha256 | None = None
     """The artifact of this bundle that answered in the predictions, where it was another one."""
 
-    @model_validator(mode="after")
-    def _thresholds_fit_widths(self) -> "OperatingPoint":
-        if len(self.thresholds) != len(self.widths) - 1:
-            raise ValueError(
-                f"{len(self.widths)} widths need {len(self.widths) - 1} thresholds, found {len(self.thresholds)}"
-            )
-        if self.thresholds != sorted(self.thresholds) or self.widths != sorted(set(self.widths)):
-            raise ValueError("widths must ascend and thresholds must not decrease")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_first_form(cls, fields: Any) -> Any:
+        """Read points written before there were several policies: one budget, and thresholds beside everything else."""
+        if not isinstance(fields, dict) or "policy" in fields or "budget_ms" not in fields:
+            return fields
+        old = dict(fields)
+        policy = {"kind": "thresholds", "widths": old.pop("widths", None), "thresholds": old.pop("thresholds", None)}
+        limit = {
+            "statistic": f"{old.pop('statistic', None)}_ms",
+            "value": old.pop("budget_ms"),
+            "expected": old.pop("expected_budget_ms", None),
+        }
+        return {**old, "policy": policy, "objective": "accuracy", "limits": [limit]}
+
+    @property
+    def widths(self) -> list[int]:
+        """Return the widths that the policy may use, narrow → wide."""
+        return self.policy.widths
 
 
 class Manifest(Record):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge.bundle.coreml.check import check_programs as check_coreml_programs
+from edge.bundle.describe import limit_text
 from edge.bundle.executorch.check import check_programs as check_executorch_programs
 from edge.bundle.litert.check import check_programs as check_litert_programs
 from edge.bundle.manifest import Artifact, WeightsFile
@@ -81,4 +82,4 @@ def _file(bundle: Bundle, item: Artifact | WeightsFile) -> str:
 
 def _bound(bundle: Bundle, name: str) -> str:
     point = bundle.operating_point(name)
-    return f"for the {point.runtime} {point.precision} artifact, budget {point.budget_ms:g} ms ({point.statistic})"
+    return f"for the {point.runtime} {point.precision} artifact, {', '.join(map(limit_text, point.limits))}"

@@ -4,7 +4,7 @@ from edge.calibration.budget import Budget, Statistic, parse_budget
 from edge.calibration.inputs import Inputs, Selection, find_run, load_inputs
 from edge.calibration.operating_point import Evaluation, calibration_warnings, evaluate_point, operating_point
 from edge.calibration.optimise import Problem, Solution, calibrate
-from edge.calibration.score import choose, score
+from edge.runtime.policy import choose, score
 
 __all__ = [
     "Budget",

@@ -92,6 +92,7 @@ def _names(given: list[str] | None, budgets: "list[Budget]") -> list[str]:
 
 def _print_points(points: "list[OperatingPoint]", inputs: "Inputs") -> None:
     from common.console import stdout, table
+    from edge.bundle.describe import limit_text
     from edge.calibration.budget import latency_ms
 
     samples = dict(zip(inputs.predictions.metadata.widths, inputs.samples, strict=True))
@@ -103,11 +104,11 @@ def _print_points(points: "list[OperatingPoint]", inputs: "Inputs") -> None:
     summary = [
         (
             point.name,
-            f"{point.statistic} {point.budget_ms:g} ms",
+            ", ".join(map(limit_text, point.limits)),
             f"{point.expected_mean_ms:.3f}",
             f"{expected_p95_ms(point):.3f}",
             f"{point.calibration_accuracy:.2%}",
-            f"{point.optimality_gap * 100:.3f}",
+            "–" if point.optimality_gap is None else f"{point.optimality_gap * 100:.3f}",
         )
         for point in points
     ]
@@ -123,7 +124,7 @@ def _print_points(points: "list[OperatingPoint]", inputs: "Inputs") -> None:
             f"{latency_ms('mean', [samples[share.width]], [1.0]):.3f}",
         )
         for point in points
-        for share, threshold in zip(point.shares, [None, *point.thresholds], strict=True)
+        for share, threshold in zip(point.shares, [None, *getattr(point.policy, "thresholds", [])], strict=True)
     ]
     stdout().print(table("Routing", ("name", "width", "score", "share", "mean ms"), routing))
 

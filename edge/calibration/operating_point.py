@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle.manifest import OperatingPoint, Share
+from edge.bundle.manifest import Limit, OperatingPoint, Share, ThresholdPolicy
 from edge.calibration.budget import Budget, Statistic, check_feasible, costs, latency_ms
 from edge.calibration.inputs import Inputs, Selection, end_to_end_samples, find_run
 from edge.calibration.optimise import Problem, calibrate
-from edge.calibration.score import choose, score
 from edge.errors import CalibrationError
 from edge.profiling.latency_table import LatencyTable, QualityWarning
+from edge.runtime.policy import gate_choice, score
 from edge.runtime.predictions import Predictions
 
 FEW_IMAGES = 200
@@ -54,13 +54,11 @@ def operating_point(inputs: Inputs, budget: Budget, name: str | None = None) -> 
         device=run.device,
         runner=run.runner,
         threads=run.threads,
-        statistic=budget.statistic,
-        budget_ms=budget.ms,
-        widths=used_widths,
-        thresholds=list(solution.thresholds),
+        policy=ThresholdPolicy(widths=used_widths, thresholds=list(solution.thresholds)),
+        objective="accuracy",
+        limits=[_limit(budget, latency_ms(budget.statistic, used, shares))],
         shares=_shares(used_widths, shares),
         expected_mean_ms=latency_ms("mean", used, shares),
-        expected_budget_ms=latency_ms(budget.statistic, used, shares),
         calibration_accuracy=solution.accuracy,
         optimality_gap=solution.gap,
         artifact_sha256=run.artifact_sha256,
@@ -85,7 +83,9 @@ def evaluate_point(point: OperatingPoint, predictions: Predictions, latency: Lat
     absent = sorted(set(point.widths) - set(predictions.metadata.widths))
     if absent:
         raise CalibrationError(f"operating point {point.name} uses widths {absent}, which the predictions do not hold")
-    position = choose(_scores(predictions), point.thresholds)
+    assert isinstance(point.policy, ThresholdPolicy)
+    _scores(predictions)
+    position = gate_choice(point.policy, predictions.gate_logits)
     column = np.searchsorted(predictions.metadata.widths, point.widths)[position]
     images = len(predictions.label)
     shares = [float(count) / images for count in np.bincount(position, minlength=len(point.widths))]
@@ -95,7 +95,7 @@ def evaluate_point(point: OperatingPoint, predictions: Predictions, latency: Lat
         shares=_shares(point.widths, shares),
         accuracy=float(predictions.hit[np.arange(images), column].mean()),
         mean_ms=latency_ms("mean", samples, shares),
-        budget_ms=latency_ms(point.statistic, samples, shares),
+        budget_ms=latency_ms("mean" if point.limits[0].statistic == "mean_ms" else "p95", samples, shares),
     )
 
 
@@ -140,6 +140,10 @@ def calibration_warnings(inputs: Inputs, statistic: Statistic) -> list[QualityWa
             )
         )
     return warnings
+
+
+def _limit(budget: Budget, expected: float) -> Limit:
+    return Limit(statistic="mean_ms" if budget.statistic == "mean" else "p95_ms", value=budget.ms, expected=expected)
 
 
 def _shares(widths: list[int], shares: list[float]) -> list[Share]:

@@ -15,11 +15,11 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 
 from edge.bundle.manifest import Artifact, Program
-from edge.calibration.score import choose, score
 from edge.devices.base import Workload
 from edge.devices.native import NativeWorkload
 from edge.errors import MeasurementError
 from edge.runtime.open_session import open_session
+from edge.runtime.policy import choose, score
 from edge.runtime.route import GATE_LOGITS, IMAGE, Route, feed, real_values
 from edge.runtime.session import Array, Session
 

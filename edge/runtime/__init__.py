@@ -1,7 +1,7 @@
 """Run bundles: sessions, one per runtime; image loading; dynamic inference; predictions on labelled image sets."""
 
 from common.images import ImageError
-from edge.runtime.dynamic import Answer, DynamicSession, Policy, open_dynamic
+from edge.runtime.dynamic import Answer, DynamicSession, open_dynamic
 from edge.runtime.image_sets import ImageSet, Sample, open_images, open_labelled
 from edge.runtime.images import Preprocessing
 from edge.runtime.litert_session import LiteRtSession
@@ -17,7 +17,6 @@ __all__ = [
     "ImageError",
     "ImageSet",
     "LiteRtSession",
-    "Policy",
     "Predictions",
     "Preprocessing",
     "Sample",

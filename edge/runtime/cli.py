@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from common.images import ImageError
-    from edge.bundle.manifest import Artifact
+    from edge.bundle.manifest import Artifact, Policy
     from edge.bundle.reader import Bundle
-    from edge.runtime.dynamic import Answer, Policy
+    from edge.runtime.dynamic import Answer
     from edge.runtime.image_sets import ImageSet
 
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder, or a .zip of one.")]
@@ -137,16 +137,16 @@ def _chosen(
     bundle: "Bundle", operating_point: str | None, width: int | None, runtime: str | None, precision: str | None
 ) -> "tuple[Artifact, Policy, int]":
     """Return the artifact, the policy and the thread count that the options ask for."""
-    from edge.runtime.dynamic import Policy
+    from edge.runtime.policy import fixed
 
     if (operating_point is None) == (width is None):
         names = ", ".join(point.name for point in bundle.manifest.operating_points) or "none yet (dsnet calibrate)"
         raise BundleError(f"give either --operating-point or --width; operating points of this bundle: {names}")
     if operating_point is None:
         assert width is not None
-        return bundle.artifact(runtime, precision), Policy.fixed(width), 1
+        return bundle.artifact(runtime, precision), fixed(width), 1
     point = bundle.operating_point(operating_point, runtime, precision)
-    return bundle.artifact(point.runtime, point.precision), Policy.of(point), point.threads
+    return bundle.artifact(point.runtime, point.precision), point.policy, point.threads
 
 
 def _preprocessed(

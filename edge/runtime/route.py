@@ -38,10 +38,9 @@ class Route:
             raise BundleError(f"no width {width} in this artifact; choose from {', '.join(map(str, self.bodies))}")
         return self.bodies[width]
 
-    def needs_head(self, widths: Iterable[int]) -> bool:
-        """Return whether the head must run: to choose between several widths, or because a body reads its features."""
-        bodies = [self.body(width) for width in widths]
-        return len(bodies) > 1 or any(tensor.name != IMAGE for body in bodies for tensor in body.inputs)
+    def reads_features(self, widths: Iterable[int]) -> bool:
+        """Return whether a body of these widths needs the head's output, whoever chooses between them."""
+        return any(tensor.name != IMAGE for width in widths for tensor in self.body(width).inputs)
 
 
 def feed(program: Program, tensors: Mapping[str, Array]) -> dict[str, Array]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from edge.bundle import open_bundle
-from edge.calibration.score import choose, score
 from edge.runtime.litert_session import LiteRtSession
+from edge.runtime.policy import choose, score
 from tests.golden.build import image, write_bundle
 from tests.golden.supernet import SPEC, write_checkpoint
 from train.checkpoint import load_checkpoint

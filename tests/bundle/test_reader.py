@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from common import sha256_file
 from edge import BundleError
 from edge.bundle import Artifact, open_bundle, write_manifest
+from edge.bundle.manifest import ThresholdPolicy
 
 
 def test_a_bundle_opens_with_its_network_widths_and_programs(golden: Path) -> None:
@@ -72,7 +73,19 @@ def test_a_bundle_without_artifacts_says_so(bundle_folder: Path) -> None:
 
 def test_an_operating_point_is_found_by_name(golden: Path) -> None:
     point = open_bundle(golden / "bundle").operating_point("balanced", "litert", "int8")
-    assert (point.widths, point.thresholds) == ([0, 1], [0.5])
+    assert point.policy == ThresholdPolicy(widths=[0, 1], thresholds=[0.5])
+
+
+def test_a_point_written_before_there_were_policies_is_read(bundle_folder: Path) -> None:
+    path = bundle_folder / "manifest.json"
+    fields = json.loads(path.read_text())
+    new = open_bundle(bundle_folder).operating_point("balanced")
+    old = fields["operating_points"][1]
+    for name in ("policy", "limits", "objective"):
+        del old[name]
+    old |= {"statistic": "mean", "budget_ms": 2.0, "expected_budget_ms": 1.0, "widths": [0, 1], "thresholds": [0.5]}
+    path.write_text(json.dumps(fields))
+    assert open_bundle(bundle_folder).operating_point("balanced") == new
 
 
 def test_an_unknown_operating_point_is_refused_with_the_valid_ones(golden: Path) -> None:

@@ -32,15 +32,15 @@ def test_a_new_operating_point_joins_the_others(bundle_folder: Path) -> None:
 
 
 def test_an_operating_point_of_the_same_name_is_replaced(bundle_folder: Path) -> None:
-    point = open_bundle(bundle_folder).operating_point("fast").model_copy(update={"budget_ms": 7.0})
+    point = open_bundle(bundle_folder).operating_point("fast").model_copy(update={"expected_mean_ms": 7.0})
     add_operating_points(bundle_folder, [point])
     assert names(bundle_folder) == ["balanced", "fast"]
-    assert open_bundle(bundle_folder).operating_point("fast").budget_ms == 7.0
+    assert open_bundle(bundle_folder).operating_point("fast").expected_mean_ms == 7.0
 
 
 def test_an_operating_point_for_a_width_that_is_not_there_is_refused(bundle_folder: Path) -> None:
     fields = open_bundle(bundle_folder).operating_point("balanced").model_dump()
-    point = OperatingPoint.model_validate({**fields, "name": "wide", "widths": [0, 5]})
+    point = OperatingPoint.model_validate({**fields, "name": "wide", "policy": {**fields["policy"], "widths": [0, 5]}})
     with pytest.raises(BundleError, match="operating point wide: width 5; valid: 0…1"):
         add_operating_points(bundle_folder, [point])
 

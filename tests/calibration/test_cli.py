@@ -30,7 +30,7 @@ def test_calibrating_again_replaces_the_point_of_the_same_name(case: Case) -> No
     before = len(case.bundle.manifest.operating_points)
     calibrate(case, "--budget", "1.5ms", "--name", "quick")
     points = case.bundle.manifest.operating_points
-    assert (len(points), [p.budget_ms for p in points if p.name == "quick"]) == (before, [1.5])
+    assert (len(points), [p.limits[0].value for p in points if p.name == "quick"]) == (before, [1.5])
 
 
 def test_people_read_a_table_with_share_accuracy_and_gap(case: Case, capsys: pytest.CaptureFixture[str]) -> None:

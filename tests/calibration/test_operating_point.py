@@ -71,14 +71,14 @@ def test_samples_of_a_side_gate_count_too(case: Case) -> None:
 def test_a_p95_budget_between_two_widths_allows_the_wide_one_for_five_percent_of_images(case: Case) -> None:
     point = operating_point(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms", "p95"))
     assert {share.width: share.share for share in point.shares}[1] == pytest.approx(0.05)
-    assert point.expected_budget_ms <= 2 < point.expected_mean_ms + 1
+    assert point.limits[0].expected <= 2 < point.expected_mean_ms + 1
 
 
 def test_thresholds_survive_the_manifest_and_route_images_as_counted(case: Case) -> None:
     inputs = load_inputs(case.bundle, case.latency, case.predictions)
     point = operating_point(inputs, parse_budget("2ms"))
     read = type(point).model_validate_json(point.model_dump_json())
-    position = choose(score(inputs.predictions.gate_logits), read.thresholds)
+    position = choose(score(inputs.predictions.gate_logits), read.policy.thresholds)
     assert (np.bincount(position) / len(position)).tolist() == [share.share for share in point.shares]
 
 
@@ -87,14 +87,14 @@ def test_evaluation_on_the_calibration_images_repeats_the_points_own_numbers(cas
     point = operating_point(inputs, parse_budget("2ms"))
     found = evaluate_point(point, inputs.predictions, load_latency(case.latency))
     assert (found.shares, found.accuracy) == (point.shares, point.calibration_accuracy)
-    assert (found.mean_ms, found.budget_ms) == pytest.approx((point.expected_mean_ms, point.expected_budget_ms))
+    assert (found.mean_ms, found.budget_ms) == pytest.approx((point.expected_mean_ms, point.limits[0].expected))
 
 
 def test_evaluation_on_unseen_images_counts_their_own_hits(case: Case) -> None:
     point = operating_point(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms"))
     unseen = predictions_of(case.bundle, images=1000, seed=1)
     found = evaluate_point(point, unseen, load_latency(case.latency))
-    wide = score(unseen.gate_logits) > point.thresholds[0]
+    wide = score(unseen.gate_logits) > point.policy.thresholds[0]
     assert found.images == 1000
     assert found.accuracy == pytest.approx(np.where(wide, unseen.hit[:, 1], unseen.hit[:, 0]).mean())
     assert found.mean_ms == pytest.approx(1 + 2 * wide.mean())

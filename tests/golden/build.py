@@ -18,6 +18,7 @@ from edge.bundle.manifest import (
     FORMAT,
     Artifact,
     Gate,
+    Limit,
     Manifest,
     Model,
     OperatingPoint,
@@ -25,11 +26,12 @@ from edge.bundle.manifest import (
     Program,
     Share,
     TensorInfo,
+    ThresholdPolicy,
     Width,
 )
 from edge.bundle.writer import write_manifest
-from edge.calibration.score import choose, score
 from edge.runtime.litert_session import LiteRtSession
+from edge.runtime.policy import choose, score
 from tests.golden.nested_weights import write_nested_weights
 from tests.golden.network import FEATURES, build
 from tests.golden.supernet import write_checkpoint
@@ -143,9 +145,10 @@ def _programs(roots: dict[str, int]) -> list[Program]:
 def _point(name: str, budget: float, widths: list[int], thresholds: list[float]) -> OperatingPoint:
     shares = [Share(width=width, share=1 / len(widths)) for width in widths]
     return OperatingPoint(
-        name=name, runtime="litert", precision="int8", device="local", threads=1, statistic="mean", budget_ms=budget,
-        widths=widths, thresholds=thresholds, shares=shares,
-        expected_mean_ms=budget / 2, expected_budget_ms=budget / 2, calibration_accuracy=0.75, optimality_gap=0.0,
+        name=name, runtime="litert", precision="int8", device="local", threads=1,
+        policy=ThresholdPolicy(widths=widths, thresholds=thresholds), objective="accuracy",
+        limits=[Limit(statistic="mean_ms", value=budget, expected=budget / 2)],
+        shares=shares, expected_mean_ms=budget / 2, calibration_accuracy=0.75, optimality_gap=0.0,
         artifact_sha256=sha256_bytes(build()[0]), latency_sha256=sha256_bytes(b"latency"),
         predictions_sha256=sha256_bytes(b"predictions"),
     )  # fmt: skip

@@ -46,12 +46,12 @@ FIELD_CHANGES: dict[str, list[tuple[list[str | int], Any]]] = {
     "gate_choice_missing": [(["gate", "choices"], [0, 7])],
     "gate_choices_against_logits": [(["gate", "choices"], [0])],
     "descending_thresholds": [
-        (["operating_points", 1, "thresholds"], [0.5, 0.25]),
-        (["operating_points", 1, "widths"], [0, 1, 2]),
+        (["operating_points", 1, "policy", "thresholds"], [0.5, 0.25]),
+        (["operating_points", 1, "policy", "widths"], [0, 1, 2]),
     ],
-    "descending_widths": [(["operating_points", 1, "widths"], [1, 0])],
-    "too_many_thresholds": [(["operating_points", 1, "thresholds"], [0.25, 0.5])],
-    "point_for_missing_width": [(["operating_points", 1, "widths"], [0, 9])],
+    "descending_widths": [(["operating_points", 1, "policy", "widths"], [1, 0])],
+    "too_many_thresholds": [(["operating_points", 1, "policy", "thresholds"], [0.25, 0.5])],
+    "point_for_missing_width": [(["operating_points", 1, "policy", "widths"], [0, 9])],
     "point_named_twice": [(["operating_points", 1, "name"], "fast")],
     "several_problems": [
         (["model", "std"], [0, 0, 0]),

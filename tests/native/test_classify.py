@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.bundle.reader import Bundle
-from edge.calibration.score import choose, score
+from edge.runtime.policy import choose, score
 from tests.native.conversation import Command, answers, converse, images, load
 from tests.native.data import ROUTING, ROUTING_IMAGE, ROUTING_LOGITS, ROUTING_WIDTHS
 

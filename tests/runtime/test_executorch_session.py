@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from edge import BundleError
+from edge.bundle.manifest import ThresholdPolicy
 from edge.bundle.reader import Bundle, open_bundle
 from edge.errors import RuntimeUnavailableError
-from edge.runtime import Policy, open_dynamic, open_session
+from edge.runtime import open_dynamic, open_session
 
 IMAGE = np.random.default_rng(0).standard_normal((1, 3, 32, 32), np.float32)
 
@@ -66,7 +67,9 @@ def test_sessions_of_one_process_share_one_number_of_threads(executorch_bundle: 
 def test_images_are_routed_by_thresholds(executorch_bundle: Bundle) -> None:
     artifact = executorch_bundle.artifact("executorch", "fp32")
     used = {
-        open_dynamic(executorch_bundle, artifact, Policy((0, 3), (threshold,))).answer(IMAGE).width
+        open_dynamic(executorch_bundle, artifact, ThresholdPolicy(widths=[0, 3], thresholds=[threshold]))
+        .answer(IMAGE)
+        .width
         for threshold in (-1.0, 100.0)
     }
     assert used == {0, 3}

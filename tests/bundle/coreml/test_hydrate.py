@@ -12,7 +12,7 @@ from edge import BundleError
 from edge.bundle.coreml.hydrate import OPERATING_POINTS, hydrate, open_index
 from edge.bundle.coreml.model_file import read_model
 from edge.bundle.coreml.package import MODEL
-from edge.bundle.manifest import OperatingPoint
+from edge.bundle.manifest import Limit, OperatingPoint, ThresholdPolicy
 from edge.bundle.nested.weights import open_nested_weights
 from edge.bundle.reader import Bundle, open_bundle
 from edge.bundle.writer import add_operating_points, write_manifest
@@ -34,8 +34,9 @@ print(*sorted(path.as_posix() for path in files))
 
 def point(name: str, widths: list[int], artifact_sha256: str) -> OperatingPoint:
     return OperatingPoint(
-        name=name, runtime="coreml", precision="fp16", device="phone", threads=1, statistic="mean", budget_ms=3.0,
-        widths=widths, thresholds=[0.5] * (len(widths) - 1), shares=[], expected_mean_ms=2.0, expected_budget_ms=2.0,
+        name=name, runtime="coreml", precision="fp16", device="phone", threads=1,
+        policy=ThresholdPolicy(widths=widths, thresholds=[0.5] * (len(widths) - 1)), objective="accuracy",
+        limits=[Limit(statistic="mean_ms", value=3.0, expected=2.0)], shares=[], expected_mean_ms=2.0,
         calibration_accuracy=0.5, optimality_gap=0.0, artifact_sha256=artifact_sha256, latency_sha256="0" * 64,
         predictions_sha256="0" * 64,
     )  # fmt: skip
@@ -127,7 +128,7 @@ def test_packages_that_carry_operating_points_are_read_by_coremltools(folder: Pa
         specification = Model_pb2.Model.FromString(data)
         assert specification.SerializeToString(deterministic=True) == data
         metadata = specification.description.metadata.userDefined
-        assert OperatingPoint.model_validate(json.loads(metadata[OPERATING_POINTS])[0]).thresholds == []
+        assert OperatingPoint.model_validate(json.loads(metadata[OPERATING_POINTS])[0]).widths == [0]
         assert json.loads(metadata["dsnet.classes"]) == list("abcdefghij")
 
 
