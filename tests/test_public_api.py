@@ -10,6 +10,7 @@ PUBLIC = {
         "atomic_folder",
         "atomic_write",
         "check_writable",
+        "parse_numbers",
         "parse_widths",
         "sha256_bytes",
         "sha256_file",

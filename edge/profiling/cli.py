@@ -23,7 +23,11 @@ def profile(
     precision: Annotated[str | None, typer.Option(help="Precision, where the bundle holds several.")] = None,
     widths: Annotated[str, typer.Option(help="Widths to measure: all, or indices such as 0,3.")] = "all",
     device: Annotated[
-        str, typer.Option(help="Where: local, the serial of an Android device, or all that adb sees, each in a table.")
+        str,
+        typer.Option(
+            help="Where: local, the serial of an Android device, any (the only one that adb sees), or all of them, "
+            "each in a table of its own."
+        ),
     ] = "local",
     runner: Annotated[
         str | None,
@@ -33,43 +37,58 @@ def profile(
             show_default=False,
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads.")] = 1,
+    threads: Annotated[str, typer.Option(help="Threads; several numbers, such as 1,4, are a run each.")] = "1",
     ci: Annotated[
         str, typer.Option(help="Measure until every median is known to within this (95% confidence).")
     ] = "2%",
     min_runs: Annotated[int, typer.Option(min=6, help="Timed runs per unit, at least.")] = 50,
     max_runs: Annotated[int, typer.Option(min=6, help="Timed runs per unit, at most (rounded up to a block).")] = 1000,
     budget_seconds: Annotated[
-        float | None, typer.Option(min=0, help="Stop after this time; default: no limit.")
+        float | None, typer.Option(min=0, help="Stop a run after this time; default: no limit.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the blocks' random order.")] = 0,
     cores: Annotated[str | None, typer.Option(help="Devices: big, or a mask such as 0xf0; default: any.")] = None,
     sustained: Annotated[
-        float | None, typer.Option(min=0, help="Keep at work for so many seconds first, and never let rest.")
+        float | None,
+        typer.Option(help="Measure sustained speed: keep at work for so many seconds first, and never let rest."),
     ] = None,
     fixed_performance: Annotated[
         bool, typer.Option(help="Devices: Android's fixed-performance mode, undone afterwards.")
     ] = False,
     screen: Annotated[bool, typer.Option(help="Devices: awake with a dark screen, undone afterwards.")] = False,
-    restart: Annotated[bool, typer.Option(help="Start over instead of continuing an unfinished run.")] = False,
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume/--restart",
+            help="Of runs in the table: keep finished ones and continue one that was begun; or make all from the "
+            "start. Default: continue one that was begun, and make finished ones anew.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable results.")] = False,
 ) -> None:
     """Measure the latency of every width of a bundle.
 
     Times every program alone and every width end to end, in interleaved blocks of random order, until each median is
-    known well enough. Every finished block is saved at once: after an interruption the same command continues.
+    known well enough. Every finished block is saved at once: after an interruption the same command with --resume goes
+    on, and runs that are finished stay as they are.
 
     `dsnet profile import` takes in times measured elsewhere; `dsnet profile list`, `show` and `diff` look at the runs
     there have been.
     """
-    from common import parse_widths
+    from common import parse_numbers, parse_widths
     from common.console import print_json
     from edge.bundle.reader import open_bundle
     from edge.profiling.fleet import Job, chosen_devices, profile_devices
+    from edge.profiling.latency_table import MAX_SUSTAINED_SECONDS, MAX_THREADS
     from edge.profiling.measure import Settings
 
     if min_runs > max_runs:
         raise MeasurementError(f"--min-runs {min_runs} is above --max-runs {max_runs}; raise --max-runs")
+    if sustained is not None and not 1 <= sustained <= MAX_SUSTAINED_SECONDS:
+        raise MeasurementError(f"--sustained {sustained:g} is out of range; give 1 … {MAX_SUSTAINED_SECONDS:g} seconds")
+    counts = parse_numbers(
+        threads, "--threads", range(1, MAX_THREADS + 1), f"list of thread counts; give 1 … {MAX_THREADS}, such as 1,4"
+    )
     opened = open_bundle(bundle)
     settings = Settings(
         ci=_fraction(ci),
@@ -80,18 +99,19 @@ def profile(
         sustained_seconds=sustained,
     )
     artifact = opened.artifact(runtime, precision)
-    job = Job(opened, artifact, parse_widths(widths), threads, settings, restart)
+    job = Job(opened, artifact, parse_widths(widths), counts, settings, resume)
     chosen = chosen_devices(device, runner, artifact.runtime, cores, fixed_performance, screen)
+    wanted = len(chosen) * len(counts)
     done, problems = profile_devices(job, chosen, out)
     if as_json:
-        results = [_result(run, path) for path, run in done.items()]
-        print_json(results[0] if len(chosen) == 1 and results else results)
+        results = [_result(run, path) for path, run in done]
+        print_json(results[0] if wanted == 1 and results else results)
     else:
-        for path, run in done.items():
+        for path, run in done:
             _print_run(run, path)
     for problem in problems:
         _warn(problem)
-    if len(done) < len(chosen):
+    if len(done) < wanted:
         raise typer.Exit(2)
 
 
@@ -169,6 +189,7 @@ def _fraction(text: str) -> float:
 def _result(run: "Run", out: Path) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from edge.profiling.show import measured
     from edge.profiling.statistics import summarise
 
     return {
@@ -178,10 +199,11 @@ def _result(run: "Run", out: Path) -> dict[str, Any]:
         "precision": run.precision,
         "runner": run.runner,
         "threads": run.threads,
+        "sustained_seconds": run.sustained_seconds,
         "artifact_sha256": run.artifact_sha256,
         "environment": {name: value for name, value in run.environment.items() if name not in LOGS},
         "complete": run.complete,
-        "units": [{"programs": entry.programs, **asdict(summarise(entry))} for entry in _measured(run)],
+        "units": [{"programs": entry.programs, **asdict(summarise(entry))} for entry in measured(run)],
         "ratios_to_narrowest": [
             {"programs": entry.programs, **asdict(ratio)} for entry, ratio in _ratios_to_narrowest(run)
         ],
@@ -191,12 +213,10 @@ def _result(run: "Run", out: Path) -> dict[str, Any]:
 
 def _print_run(run: "Run", out: Path) -> None:
     from common.console import one_line, stdout, table
+    from edge.profiling.show import how, measured, times
 
-    columns = ("unit", "runs", "first", "p50", "p90", "p99", "mean", "MAD", "±CI")
-    artifact = f"{run.runtime} {run.precision}"
-    title = f"{one_line(run.device)}, {artifact}, {run.runner} runner, {run.threads} thread(s), milliseconds"
     console = stdout()
-    console.print(table(title, columns, map(_row, _measured(run))))
+    console.print(times(f"{one_line(run.device)}, {one_line(how(run))}, milliseconds", measured(run)))
     ratios = [
         ("+".join(entry.programs), f"{ratio.value:.2f}x", f"{ratio.interval.low:.2f}–{ratio.interval.high:.2f}x")
         for entry, ratio in _ratios_to_narrowest(run)
@@ -206,28 +226,16 @@ def _print_run(run: "Run", out: Path) -> None:
     for warning in run.warnings:
         text = f"{warning.code}: {one_line(warning.message)}; {one_line(warning.remedy)}"
         console.print(text, markup=False, highlight=False)
-    state = "wrote" if run.complete else "unfinished; run the same command to continue:"
+    state = "wrote" if run.complete else "unfinished; the same command with --resume goes on:"
     console.print(f"{state} {out}", markup=False, highlight=False)
-
-
-def _row(entry: "Entry") -> tuple[str, ...]:
-    from edge.profiling.statistics import relative_half_width, samples_ms, summarise
-
-    summary = summarise(entry)
-    figures = (summary.first_run_ms, summary.p50_ms, summary.p90_ms, summary.p99_ms, summary.mean_ms, summary.mad_ms)
-    half_width = f"{relative_half_width(samples_ms(entry)):.1%}"
-    return ("+".join(entry.programs), str(summary.runs), *(f"{ms:.3f}" for ms in figures), half_width)
-
-
-def _measured(run: "Run") -> "list[Entry]":
-    return [entry for entry in run.entries if entry.blocks_ms]
 
 
 def _ratios_to_narrowest(run: "Run") -> "list[tuple[Entry, Ratio]]":
     """Return how long each width takes for one image (end to end, behind a gate) against the narrowest one measured."""
+    from edge.profiling.show import measured
     from edge.profiling.statistics import paired_ratio
 
-    measured = [entry for entry in _measured(run) if len(entry.blocks_ms) > 1]
-    longest = max((len(entry.programs) for entry in measured), default=0)
-    answering = [entry for entry in measured if len(entry.programs) == longest]
+    often = [entry for entry in measured(run) if len(entry.blocks_ms) > 1]
+    longest = max((len(entry.programs) for entry in often), default=0)
+    answering = [entry for entry in often if len(entry.programs) == longest]
     return [(entry, paired_ratio(entry, answering[0])) for entry in answering[1:]]

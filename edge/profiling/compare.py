@@ -11,6 +11,7 @@ from edge.errors import MeasurementError
 from edge.profiling.history import SHORTEST_MS, unit_name
 from edge.profiling.latency_table import Entry, Run
 from edge.profiling.quality import THROTTLED
+from edge.profiling.show import speed
 from edge.profiling.statistics import BOOTSTRAP_RESAMPLES, CONFIDENCE, Interval, paired_ratio, samples_ms
 
 FEWEST_BLOCKS = 5
@@ -168,6 +169,7 @@ def _changed(a: Run, b: Run) -> list[Changed]:
     """Return the circumstances that differ, those first that no measurement is without."""
     names = ("device", "runtime", "precision", "runner", "threads", "artifact_sha256")
     always = [Changed(name, getattr(a, name), getattr(b, name)) for name in names]
+    always.append(Changed("speed", *(speed(run.sustained_seconds) for run in (a, b))))
     facts_a, facts_b = _facts(a), _facts(b)
     found = [Changed(name, facts_a.get(name), facts_b.get(name)) for name in {**facts_a, **facts_b}]
     differing = [item for item in (*always, *found) if item.a != item.b]

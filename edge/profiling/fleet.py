@@ -1,13 +1,15 @@
 """Profile one bundle on several devices at once: a live line, a latency table and a run in the history for each."""
 
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from common.console import progress
+from common import sha256_bytes
+from common.console import one_line, progress
 from edge.bundle.manifest import Artifact
 from edge.bundle.reader import Bundle
 from edge.devices.base import Device
@@ -16,7 +18,13 @@ from edge.errors import EdgeError, MeasurementError
 from edge.profiling.history import Recorder
 from edge.profiling.latency_table import Run
 from edge.profiling.measure import Settings, finished
-from edge.profiling.profile import profile_bundle
+from edge.profiling.profile import finished_run, profile_bundle
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+LONGEST_NAME = 150
+"""Characters of a serial in a file's name, of which file systems allow 255."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +34,18 @@ class Job:
     bundle: Bundle
     artifact: Artifact
     widths: tuple[int, ...] | None
-    threads: int
+    threads: tuple[int, ...]
+    """Each is a run; a device makes one after the other."""
     settings: Settings
-    restart: bool
+    resume: bool | None = None
+    """True keeps the runs of these settings that are finished and goes on with one that was begun, False makes all
+    from the start, None goes on with one that was begun and makes the finished ones anew."""
 
 
 def chosen_devices(
     wanted: str, runner: str | None, runtime: str, cores: str | None, fixed_performance: bool, screen: bool
 ) -> list[Device]:
-    """Return the devices that a name stands for: `local`, a serial, or `all` that adb sees."""
+    """Return the devices that a name stands for: `local`, a serial, `any` for the only one that adb sees, or `all`."""
     if wanted == "local":
         if cores or fixed_performance or screen:
             raise MeasurementError("--cores, --fixed-performance and --screen are for Android devices; leave them out")
@@ -46,11 +57,11 @@ def chosen_devices(
 
     name = find_device_runner(runner, runtime).name
     options = Options(cores=cores, wanted=Wanted(fixed_performance, screen))
-    return [AdbDevice(serial, name, options) for serial in choose_devices(wanted)]
+    return [AdbDevice(serial, name, options) for serial in choose_devices(None if wanted == "any" else wanted)]
 
 
-def profile_devices(job: Job, devices: Sequence[Device], out: Path) -> tuple[dict[Path, Run], list[str]]:
-    """Measure a job on every device, all at the same time; return the runs by latency table, and what went wrong.
+def profile_devices(job: Job, devices: Sequence[Device], out: Path) -> tuple[list[tuple[Path, Run]], list[str]]:
+    """Make a job's runs on every device, all at the same time; return each with its latency table, and what went wrong.
 
     One device's table is `out`; of several, each has its serial in the name. A single device's error is raised. After
     Ctrl-C every device ends at its next block, and what it changed is undone.
@@ -58,52 +69,75 @@ def profile_devices(job: Job, devices: Sequence[Device], out: Path) -> tuple[dic
     places = [out if len(devices) == 1 else table_of(out, device.name) for device in devices]
     problems: list[str] = []
     stopped = Event()
-    with progress() as bar, ThreadPoolExecutor(len(devices)) as pool:
-        lines = [bar.add_task(f"{device.name}: warming up", total=None) for device in devices]
 
-        def measure(number: int) -> Run | None:
-            device = devices[number]
+    def make_runs(device: Device, place: Path, line: Line) -> list[Run]:
+        def show(run: Run) -> None:
+            if stopped.is_set():
+                raise MeasurementError("interrupted; the same command with --resume goes on")
+            line.show(run, job.settings)
 
-            def show(run: Run) -> None:
-                if stopped.is_set():
-                    raise MeasurementError("interrupted; the same command goes on")
-                done = sum(finished(entry, job.settings) for entry in run.entries)
-                blocks = sum(len(entry.blocks_ms) for entry in run.entries)
-                text = f"{device.name}: measuring, {blocks} blocks"
-                bar.update(lines[number], completed=done, total=len(run.entries), description=text)
-
-            try:
-                return _measured(job, device, places[number], show, problems)
-            except EdgeError as error:
-                if len(devices) == 1:
-                    raise
-                problems.append(f"{device.name}: {error}")
-                return None
-
+        runs: list[Run] = []
         try:
-            runs = list(pool.map(measure, range(len(devices)))) if len(devices) > 1 else [measure(0)]
+            for threads in job.threads:
+                line.warm_up(threads)
+                runs.append(_run(job, device, threads, place, show, problems))
+        except EdgeError as error:
+            if len(devices) == 1:
+                raise
+            problems.append(f"{device.name}: {error}")
+        return runs
+
+    with progress() as bar, ThreadPoolExecutor(len(devices)) as pool:
+        work = [(device, place, Line(bar, device.name)) for device, place in zip(devices, places, strict=True)]
+        try:
+            made = list(pool.map(lambda item: make_runs(*item), work)) if len(work) > 1 else [make_runs(*work[0])]
         except BaseException:
             stopped.set()
             raise
-    return {place: run for place, run in zip(places, runs, strict=True) if run is not None}, problems
+    return [(place, run) for place, runs in zip(places, made, strict=True) for run in runs], problems
+
+
+class Line:
+    """The live progress of one device, which is at one thread count at a time."""
+
+    def __init__(self, bar: "Progress", name: str) -> None:
+        """Add a line to the display."""
+        self._bar, self._name = bar, one_line(name)
+        self._task = bar.add_task(self._name, total=None)
+
+    def warm_up(self, threads: int) -> None:
+        """Begin a run."""
+        self._bar.reset(self._task, description=f"{self._name}, {threads} thread(s): warming up")
+
+    def show(self, run: Run, settings: Settings) -> None:
+        """Show how far a run is: units that are known well enough, of all."""
+        done = sum(finished(entry, settings) for entry in run.entries)
+        blocks = sum(len(entry.blocks_ms) for entry in run.entries)
+        text = f"{self._name}, {run.threads} thread(s): measuring, {blocks} blocks"
+        self._bar.update(self._task, completed=done, total=len(run.entries), description=text)
 
 
 def table_of(out: Path, serial: str) -> Path:
-    """Return the latency table of one of several devices."""
-    return out.with_name(f"{out.stem}-{re.sub(r'[^A-Za-z0-9._-]', '_', serial)}{out.suffix}")
+    """Return the latency table of one of several devices: no two serials have the same, and none leaves the folder."""
+    name = quote(serial, safe="")
+    if len(name) > LONGEST_NAME:
+        name = f"+{sha256_bytes(serial.encode())}"  # no quoted serial has a plus
+    return out.with_name(f"{out.stem}-{name}{out.suffix}")
 
 
-def _measured(job: Job, device: Device, out: Path, show: Callable[[Run], None], problems: list[str]) -> Run:
+def _run(job: Job, device: Device, threads: int, out: Path, show: Callable[[Run], None], problems: list[str]) -> Run:
+    """Return the job's run of one device and thread count, and keep it in the history."""
+    how: Any = {"widths": job.widths, "threads": threads, "settings": job.settings}
+    if job.resume and (kept := finished_run(job.artifact, device, out, **how)):
+        return kept
     recorder = Recorder(job.bundle.place.resolve().name)
 
     def on_block(run: Run) -> None:
         show(run)
         recorder.keep(run)
 
-    run = profile_bundle(
-        job.bundle, job.artifact, device, out,
-        widths=job.widths, threads=job.threads, settings=job.settings, restart=job.restart, on_block=on_block,
-    )  # fmt: skip
+    restart = job.resume is False
+    run = profile_bundle(job.bundle, job.artifact, device, out, **how, restart=restart, on_block=on_block)
     if warning := recorder.finish(run):
         problems.append(warning)
     return run

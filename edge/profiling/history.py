@@ -28,7 +28,7 @@ from common.console import one_line
 from edge.bundle.manifest import Record, Runtime, Sha256
 from edge.bundle.records import parse_json, parse_record
 from edge.errors import BundleError, MeasurementError
-from edge.profiling.latency_table import MAX_BYTES, Entry, Run
+from edge.profiling.latency_table import MAX_BYTES, Entry, Run, SustainedSeconds
 
 FORMAT = "dsnet-runs/1"
 VARIABLE = "DSNET_HISTORY"
@@ -44,9 +44,9 @@ TABLES = (
     "CREATE TABLE about (format TEXT NOT NULL)",
     "CREATE TABLE runs (id INTEGER PRIMARY KEY AUTOINCREMENT, origin TEXT NOT NULL, started TEXT NOT NULL, "
     "updated TEXT NOT NULL, bundle TEXT NOT NULL, device TEXT NOT NULL, runtime TEXT NOT NULL, "
-    "precision TEXT NOT NULL, runner TEXT NOT NULL, threads INTEGER NOT NULL, artifact_sha256 TEXT NOT NULL, "
-    "complete INTEGER NOT NULL, units INTEGER NOT NULL, samples INTEGER NOT NULL, warnings INTEGER NOT NULL, "
-    "record TEXT NOT NULL)",
+    "precision TEXT NOT NULL, runner TEXT NOT NULL, threads INTEGER NOT NULL, sustained_seconds REAL, "
+    "artifact_sha256 TEXT NOT NULL, complete INTEGER NOT NULL, units INTEGER NOT NULL, samples INTEGER NOT NULL, "
+    "warnings INTEGER NOT NULL, record TEXT NOT NULL)",
     "CREATE INDEX runs_origin ON runs (origin)",
 )
 ACTIVE_OBJECTS = "SELECT count(*) FROM sqlite_master WHERE type NOT IN ('table', 'index') OR coalesce(rootpage, 0) < 1"
@@ -72,6 +72,7 @@ class Listed(Record):
     precision: str
     runner: str
     threads: Count
+    sustained_seconds: SustainedSeconds | None
     artifact_sha256: Sha256
     complete: bool
     units: Count
@@ -277,7 +278,7 @@ def _json(run: Run, path: Path) -> str:
 
 
 def _columns(run: Run, bundle: str) -> dict[str, object]:
-    names = ("device", "runtime", "precision", "runner", "threads", "artifact_sha256")
+    names = ("device", "runtime", "precision", "runner", "threads", "sustained_seconds", "artifact_sha256")
     return {
         "bundle": one_line(bundle),
         **{name: getattr(run, name) for name in names},
@@ -294,7 +295,8 @@ def _origin(run: Run) -> str:
     The first runs of its units and the canary's reference, in nanoseconds, are different every time.
     """
     entries = [[entry.programs, entry.first_run_ms, entry.warm_up_runs] for entry in run.entries]
-    key = [run.device, run.runtime, run.precision, run.runner, run.threads, run.artifact_sha256, run.seed]
+    names = ("device", "runtime", "precision", "runner", "threads", "sustained_seconds", "artifact_sha256", "seed")
+    key = [getattr(run, name) for name in names]
     return sha256_bytes(json.dumps([key, entries, run.environment.get("canary_reference_ms")]).encode())
 
 

@@ -7,7 +7,6 @@ import typer
 if TYPE_CHECKING:
     from edge.profiling.compare import Changed, Comparison, UnitDifference
     from edge.profiling.history import Kept, Listed
-    from edge.profiling.latency_table import Entry
 
 HIGHEST = 2**63 - 1
 SHOWN = 60
@@ -55,11 +54,12 @@ def show_run(
 
     from common.console import print_json
     from edge.profiling.history import recorded_run
+    from edge.profiling.show import measured
     from edge.profiling.statistics import summarise
 
     kept = recorded_run(run)
     if as_json:
-        units = [{"programs": entry.programs, **asdict(summarise(entry))} for entry in _measured(kept)]
+        units = [{"programs": entry.programs, **asdict(summarise(entry))} for entry in measured(kept.run)]
         print_json({**kept.listed.model_dump(), "units": units, "run": kept.run.model_dump()})
     else:
         _print_kept(kept)
@@ -90,9 +90,12 @@ def diff_runs(
 
 
 def _list_row(listed: "Listed") -> tuple[object, ...]:
+    from edge.profiling.show import speed
+
     minutes = listed.started.replace("T", " ")[: len("2026-01-01 00:00")]
     how = [f"{listed.runtime} {listed.precision}"]
     how += [listed.runner] * (listed.runner != "python") + [f"{listed.threads} threads"] * (listed.threads > 1)
+    how += [speed(listed.sustained_seconds)] * (listed.sustained_seconds is not None)
     return (listed.id, minutes, listed.bundle, listed.device, ", ".join(how), _remarks(listed))
 
 
@@ -103,30 +106,21 @@ def _remarks(listed: "Listed") -> str:
 
 def _print_kept(kept: "Kept") -> None:
     from common.console import stdout, table
+    from edge.profiling.show import how, measured, times
 
     listed = kept.listed
     facts = [
         ("started, last written", f"{listed.started}, {listed.updated}"),
         ("bundle", listed.bundle),
         ("artifact", listed.artifact_sha256),
-        ("runtime", f"{listed.runtime} {listed.precision}, {listed.runner} runner, {listed.threads} thread(s)"),
+        ("runtime", how(kept.run)),
         *((name, _shown(value)) for name, value in kept.run.environment.items() if not isinstance(value, list | dict)),
     ]
-    columns = ("unit", "runs", "first", "p50", "p90", "p99", "mean", "MAD", "±CI")
     console = stdout()
     console.print(table(_title(kept), ("", ""), facts))
-    console.print(table("Milliseconds", columns, map(_unit_row, _measured(kept))))
+    console.print(times("Milliseconds", measured(kept.run)))
     for warning in kept.run.warnings:
         _echo(f"{warning.code}: {warning.message}; {warning.remedy}")
-
-
-def _unit_row(entry: "Entry") -> tuple[str, ...]:
-    from edge.profiling.statistics import relative_half_width, samples_ms, summarise
-
-    summary = summarise(entry)
-    figures = (summary.first_run_ms, summary.p50_ms, summary.p90_ms, summary.p99_ms, summary.mean_ms, summary.mad_ms)
-    half_width = f"{relative_half_width(samples_ms(entry)):.1%}"
-    return ("+".join(entry.programs), str(summary.runs), *(f"{ms:.3f}" for ms in figures), half_width)
 
 
 def _print_comparison(a: "Kept", b: "Kept", found: "Comparison") -> None:
@@ -182,7 +176,3 @@ def _echo(text: str) -> None:
     from common.console import one_line
 
     typer.echo(one_line(text))
-
-
-def _measured(kept: "Kept") -> "list[Entry]":
-    return [entry for entry in kept.run.entries if entry.blocks_ms]

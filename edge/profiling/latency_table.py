@@ -1,4 +1,4 @@
-"""`latency.json`, schema "dsnet-latency/1": raw samples per (device, runtime, precision, threads, programs).
+"""`latency.json`, schema "dsnet-latency/1": raw samples per (device, runtime, precision, threads, sustained, programs).
 
 Statistics are derived from the samples, never stored.
 """
@@ -17,8 +17,11 @@ from edge.errors import BundleError, MeasurementError
 FORMAT = "dsnet-latency/1"
 MAX_BYTES = 64 << 20
 """About three million samples."""
+MAX_THREADS = 1024
+MAX_SUSTAINED_SECONDS = 86400.0
 
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+SustainedSeconds = Annotated[float, Field(gt=0, le=MAX_SUSTAINED_SECONDS)]
 
 
 class Entry(Record):
@@ -42,7 +45,7 @@ class QualityWarning(Record):
 
 
 class Run(Record):
-    """Everything measured for one device, runtime, precision and thread count."""
+    """Everything measured for one device, runtime, precision and thread count, in a burst or after sustained work."""
 
     device: str
     """Short name, the key of operating points: a serial, or `local`."""
@@ -52,7 +55,9 @@ class Run(Record):
     precision: str
     runner: str = "python"
     """What ran the programs: `python` (the runtime's own package) or `native` (dsnet-runner)."""
-    threads: Annotated[int, Field(ge=1, le=1024)]
+    threads: Annotated[int, Field(ge=1, le=MAX_THREADS)]
+    sustained_seconds: SustainedSeconds | None = None
+    """How long the device was kept at work before its sustained speed was measured, without rests; None: in a burst."""
     artifact_sha256: Sha256
     seed: int
     entries: list[Entry]

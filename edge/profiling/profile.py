@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.bundle.manifest import Artifact
 from edge.devices.base import Device, RemoteWorkload, Workload
@@ -34,12 +34,12 @@ def profile_bundle(
 ) -> Run:
     """Measure an artifact on a device and keep the run in the latency table `out`, which is written after every block.
 
-    The run replaces the one of the same device, runtime, precision, runner, threads and artifact; an unfinished one of
-    the same settings is continued. `widths` None means all. `on_block` sees the run after every block. Raises
-    MeasurementError when an unfinished run of other settings is in the way, and what the device raises.
+    The run replaces the one of the same device, runtime, precision, runner, threads, sustained work and artifact; an
+    unfinished one of the same settings is continued. `widths` None means all. `on_block` sees the run after every
+    block. Raises MeasurementError when an unfinished run of other settings is in the way, and what the device raises.
     """
     units = plan_units(artifact, widths)
-    table = load_latency(out) if out.exists() else LatencyTable(format=FORMAT, runs=[])
+    table = _table(out)
     with device.open(bundle, artifact, resident_programs(artifact, units), threads) as workload:
         fresh = _new_run(device, workload, artifact, threads, units, settings)
         run = fresh if restart else _continued(table, fresh, out)
@@ -51,16 +51,33 @@ def profile_bundle(
         try:
             run = measure(workload, run, units, settings, record, seconds)
         except DeviceLostError as error:
-            raise DeviceLostError(f"{error}; finished blocks are in {out}: run the same command to go on") from error
+            raise DeviceLostError(
+                f"{error}; finished blocks are in {out}: the same command with --resume goes on"
+            ) from error
         run = _judged(run, settings, workload.warnings() if isinstance(workload, RemoteWorkload) else [])
         record(run)
     return run
 
 
+def finished_run(
+    artifact: Artifact, device: Device, out: Path, *, widths: Iterable[int] | None, threads: int, settings: Settings
+) -> Run | None:
+    """Return the complete run that `profile_bundle` would replace, if it is of the same units and settings.
+
+    Nothing is asked of the device: it may be away.
+    """
+    key = (
+        device.name, artifact.runtime, artifact.precision, device.runner, threads, settings.sustained_seconds,
+        artifact.sha256,
+    )  # fmt: skip
+    wanted = _method(plan_units(artifact, widths), settings)
+    old = next((run for run in _table(out).runs if run.complete and _key(run) == key), None)
+    return old if old and all(old.environment.get(name) == value for name, value in wanted.items()) else None
+
+
 def add_run(out: Path, run: Run) -> None:
     """Add a finished run to the latency table `out`, in the place of the one with the same key if there is one."""
-    table = load_latency(out) if out.exists() else LatencyTable(format=FORMAT, runs=[])
-    save_latency(out, with_run(table, run))
+    save_latency(out, with_run(_table(out), run))
 
 
 def plan_units(artifact: Artifact, widths: Iterable[int] | None = None) -> list[Unit]:
@@ -85,8 +102,19 @@ def with_run(table: LatencyTable, run: Run) -> LatencyTable:
     return table.model_copy(update={"runs": runs if any(old is run for old in runs) else [*runs, run]})
 
 
+def _table(out: Path) -> LatencyTable:
+    return load_latency(out) if out.exists() else LatencyTable(format=FORMAT, runs=[])
+
+
 def _key(run: Run) -> tuple[object, ...]:
-    return run.device, run.runtime, run.precision, run.runner, run.threads, run.artifact_sha256
+    return (
+        run.device, run.runtime, run.precision, run.runner, run.threads, run.sustained_seconds, run.artifact_sha256,
+    )  # fmt: skip
+
+
+def _method(units: list[Unit], settings: Settings) -> dict[str, Any]:
+    """Return what is measured and how: a part of a run's environment."""
+    return {"settings": settings.record(), "units": [list(unit) for unit in units]}
 
 
 def _new_run(
@@ -97,13 +125,13 @@ def _new_run(
         environment={
             **device.fingerprint(),
             "runtime_version": workload.runtime_version,
-            "settings": settings.record(),
-            "units": [list(unit) for unit in units],
+            **_method(units, settings),
         },
         runtime=artifact.runtime,
         precision=artifact.precision,
         runner=device.runner,
         threads=threads,
+        sustained_seconds=settings.sustained_seconds,
         artifact_sha256=artifact.sha256,
         seed=settings.seed,
         entries=[],

@@ -71,6 +71,7 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> No
         (json.dumps(fields() | {"format": "dsnet-latency/2"}), "dsnet-latency/2 is newer than this reader"),
         (json.dumps(fields() | {"format": "dsnet-bundle/1"}), "format is 'dsnet-bundle/1'"),
         (json.dumps(fields(artifact_sha256="abc")), "artifact_sha256"),
+        (json.dumps(fields(sustained_seconds=0)), "sustained_seconds"),
     ],
 )
 def test_a_table_that_does_not_hold_together_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:

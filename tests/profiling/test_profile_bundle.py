@@ -208,6 +208,21 @@ def test_a_run_replaces_its_like_and_leaves_the_others(tmp_path: Path) -> None:
     assert found == [(1, 7.0), (2, 1.0)]
 
 
+def test_a_burst_and_sustained_speeds_are_runs_of_their_own(tmp_path: Path) -> None:
+    out = tmp_path / "l.json"
+    for seconds in (None, 0.5, 1.0, 0.5):
+        profile(out, FakeDevice(cost), settings={"sustained_seconds": seconds})
+    assert [run.sustained_seconds for run in load_latency(out).runs] == [None, 0.5, 1.0]
+
+
+def test_an_unfinished_burst_is_not_continued_as_a_sustained_run(tmp_path: Path) -> None:
+    out = tmp_path / "l.json"
+    with pytest.raises(KeyboardInterrupt):
+        profile(out, Interrupted(at_block=7))
+    assert profile(out, FakeDevice(cost), settings={"sustained_seconds": 0.5}).complete
+    assert [(run.sustained_seconds, run.complete) for run in load_latency(out).runs] == [(None, False), (0.5, True)]
+
+
 def test_a_spent_budget_ends_the_run(tmp_path: Path) -> None:
     settings = {"budget_seconds": 3.0, "ci": 0.0001}
     run = profile(tmp_path / "l.json", FakeDevice(noisy), settings=settings)

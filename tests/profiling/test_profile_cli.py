@@ -41,6 +41,41 @@ def test_profile_prints_a_table_for_people(tmp_path: Path, capsys: pytest.Captur
     assert [entry.programs for entry in load_latency(out).runs[0].entries][-1] == ["prefix", "tail_00"]
 
 
+def test_several_thread_counts_are_one_command_and_a_list_of_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "latency.json"
+    command = ("profile", golden.FOLDER, "--out", out, *QUICK, "--widths", "0", "--threads", "2,1,2")
+    status, text, err = dsnet(capsys, *command, "--json")
+    assert status == 0, err
+    assert [result["threads"] for result in json.loads(text)] == [1, 2]
+    measured = load_latency(out).runs
+    status, text, _ = dsnet(capsys, *command, "--resume")
+    assert status == 0
+    assert "1 thread(s)" in text and "2 thread(s)" in text
+    assert load_latency(out).runs == measured, "both were finished"
+    status, text, _ = dsnet(capsys, *command[:-1], "1", "--restart", "--json")
+    assert json.loads(text)["threads"] == 1, "one run is no list"
+    assert load_latency(out).runs[0] != measured[0]
+    assert load_latency(out).runs[1] == measured[1]
+
+
+def test_sustained_speed_is_named_wherever_the_run_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    command = ("profile", golden.FOLDER, "--out", tmp_path / "latency.json", *QUICK, "--widths", "0")
+    assert "1 thread(s), milliseconds" in dsnet(capsys, *command)[1]
+    assert "1 thread(s), sustained 1 s, milliseconds" in dsnet(capsys, *command, "--sustained", "1")[1]
+    burst, sustained = load_latency(tmp_path / "latency.json").runs
+    assert (burst.sustained_seconds, sustained.sustained_seconds) == (None, 1)
+    listed = dsnet(capsys, "profile", "list")[1]
+    assert listed.count("sustained 1 s") == 1
+    assert "sustained 1 s" in dsnet(capsys, "profile", "show", 2)[1]
+    assert "sustained 1 s" not in dsnet(capsys, "profile", "show", 1)[1]
+    assert "speed: burst → sustained 1 s" in dsnet(capsys, "profile", "diff", 1, 2)[1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -49,6 +84,11 @@ def test_profile_prints_a_table_for_people(tmp_path: Path, capsys: pytest.Captur
         (("--min-runs", "100", "--max-runs", "10"), "--min-runs 100 is above --max-runs 10; raise --max-runs"),
         (("--widths", "0;1"), "--widths '0;1' is not a list of widths; give all, or indices such as 0,3"),
         (("--widths", "0,9"), "no width 9 in this artifact; choose from 0, 1"),
+        (("--threads", "1,0"), "--threads '1,0' is not a list of thread counts; give 1 … 1024, such as 1,4"),
+        (("--threads", "1025"), "--threads '1025' is not a list of thread counts"),
+        (("--threads", "four"), "--threads 'four' is not a list of thread counts"),
+        (("--sustained", "0"), "--sustained 0 is out of range; give 1 … 86400 seconds"),
+        (("--sustained", "nan"), "--sustained nan is out of range"),
         (("--precision", "wi8"), "no wi8 artifact; the bundle has: litert int8"),
     ],
 )

@@ -101,7 +101,7 @@ def test_of_a_phone_that_stays_away_finished_blocks_are_kept_and_the_same_comman
 ) -> None:
     target = phone()
     target.emulator.faults.vanish("command", RUNNER, lines=LOADED + 30)
-    with pytest.raises(DeviceLostError, match=r"l\.json: run the same command to go on"):
+    with pytest.raises(DeviceLostError, match=r"l\.json: the same command with --resume goes on"):
         profile(target, GONE)
     (kept,) = load_latency(tmp_path / "l.json").runs
     finished = sum(len(entry.blocks_ms) for entry in kept.entries)
