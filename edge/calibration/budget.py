@@ -1,85 +1,167 @@
-"""A latency budget, and what it asks of every width: a cost per image and a limit on the mean cost.
+"""What a calibration is asked for: one or several conditions, and what each asks of the options an image has.
 
-mean  The mean latency is Σ_k share_k·mean_k: the cost of width k is its mean latency, the limit is the budget.
+mean ≤ B ms   The mean latency is Σ_k share_k·mean_k: option k costs its mean latency, the limit is B.
 
-p95   The latency of an image is a mixture: with share_k it is drawn from width k's samples, so its distribution is
-      F(x) = Σ_k share_k·F_k(x) and its 95th percentile the smallest x with F(x) ≥ 0.95. As F never decreases, that is
-      at most the budget B exactly when F(B) ≥ 0.95, that is when Σ_k share_k·P(latency_k > B) ≤ 0.05: linear in the
-      shares again. The cost of width k is the share of its samples beyond the budget, the limit is 0.05.
+p95 ≤ B ms    The latency of an image is a mixture: with share_k it is drawn from option k's samples, so its distribution
+              is F(x) = Σ_k share_k·F_k(x) and its 95th percentile the smallest x with F(x) ≥ 0.95. As F never
+              decreases, that is at most B exactly when F(B) ≥ 0.95, that is when Σ_k share_k·P(latency_k > B) ≤ 0.05:
+              linear in the shares again. The cost of option k is the share of its samples beyond B, the limit 0.05.
+
+images/s ≥ R  One image after the other: a mean latency of at most 1000/R ms.
+
+macs ≤ M      The mean number of multiply-accumulates.
+
+accuracy ≥ A  No limit on a cost: among all rules that are right so often, the one with the lowest mean latency is sought.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Context, Decimal
-from typing import Literal
+from decimal import Decimal
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.manifest import Statistic
 from edge.errors import CalibrationError
 
-Statistic = Literal["mean", "p95"]
 Samples = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
-TAIL = 0.05
+QUANTILES: dict[Statistic, float] = {"p50_ms": 0.5, "p90_ms": 0.9, "p95_ms": 0.95, "p99_ms": 0.99}
 ROUNDING = 1e-6
 """The optimiser meets a limit to within its cost steps, which are at most this share of the costs' range."""
+NUMBER = r"(\d{1,12}(?:\.\d{1,9})?|\.\d{1,9})"
+FORMS: dict[str, tuple[str, str]] = {
+    "mean": ("<=", "ms"),
+    "p50": ("<=", "ms"),
+    "p90": ("<=", "ms"),
+    "p95": ("<=", "ms"),
+    "p99": ("<=", "ms"),
+    "images/s": (">=", ""),
+    "macs": ("<=", "M"),
+    "accuracy": (">=", "%"),
+}
+"""Name → its direction and the unit of its number."""
+EXAMPLES = "8ms, 'mean<=8ms,p99<=20ms', 'images/s>=30', 'macs<=200M', 'accuracy>=70%'"
+
+
+class Option(Protocol):
+    """What an image can go through."""
+
+    @property
+    def samples(self) -> Samples:
+        """Return measured milliseconds, end to end."""
+
+    @property
+    def macs(self) -> float:
+        """Return multiply-accumulates."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One of a budget's conditions."""
+
+    statistic: Statistic
+    value: float
+    """In the unit of the statistic: ms, images/s, multiply-accumulates, or accuracy 0…1."""
+
+    @property
+    def name(self) -> str:
+        """Return its part of an operating point's default name, such as mean-3ms."""
+        number = f"{Decimal(repr(self.value * SCALES.get(self.statistic, 1))).normalize():f}"
+        return NAMES.get(self.statistic, self.statistic.removesuffix("_ms") + "-{}ms").format(number)
+
+
+SCALES: dict[Statistic, float] = {"mean_macs": 1e-6, "accuracy": 100}
+NAMES: dict[Statistic, str] = {"mean_macs": "macs-{}M", "accuracy": "accuracy-{}", "images_per_s": "{}-per-s"}
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The largest value that a statistic of the latency may have."""
+    """Conditions that must hold together."""
 
-    statistic: Statistic
-    ms: float
+    conditions: tuple[Condition, ...]
 
     @property
     def name(self) -> str:
-        """Return the operating point's default name, such as mean-3ms."""
-        return f"{self.statistic}-{Decimal(repr(self.ms)).normalize():f}ms"
+        """Return the operating point's default name, such as mean-8ms-p99-20ms."""
+        return "-".join(condition.name for condition in self.conditions)
+
+    @property
+    def least_accuracy(self) -> float | None:
+        """Return the accuracy to keep, 0…1, where one was asked for."""
+        return next((each.value for each in self.conditions if each.statistic == "accuracy"), None)
+
+    @property
+    def limits(self) -> tuple[Condition, ...]:
+        """Return the conditions that limit a cost: all but that on accuracy."""
+        return tuple(each for each in self.conditions if each.statistic != "accuracy")
 
 
-def parse_budget(text: str, statistic: Statistic = "mean") -> Budget:
-    """Return the budget that `3ms`, `2.5 ms` or plain `3` stands for; raises CalibrationError for anything else."""
-    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})\s*(?:ms)?\s*", text, re.ASCII)
-    if match is None or float(match[1]) == 0:
-        raise CalibrationError(
-            f"--budget {text[:40]!r} is not a latency; give milliseconds above 0, such as 3ms or 0.5ms"
-        )
-    return Budget(statistic, float(match[1]))
+def parse_budget(text: str) -> Budget:
+    """Return the budget that `8ms`, `p99<=20ms` or several conditions with commas between them stand for.
+
+    Raises CalibrationError for anything else, for a statistic named twice, and for values that are not above 0.
+    """
+    conditions = tuple(_parse_condition(part, text) for part in text.split(","))
+    statistics = [condition.statistic for condition in conditions]
+    if len(set(statistics)) < len(statistics):
+        raise CalibrationError(f"--budget {text[:80]!r} limits one statistic twice; give each once")
+    return Budget(conditions)
 
 
-def costs(budget: Budget, samples: Sequence[Samples]) -> tuple[NDArray[np.float64], float]:
-    """Return the cost of each width for one image, and the largest mean cost that keeps within the budget."""
-    if budget.statistic == "mean":
-        return np.array([values.mean() for values in samples]), budget.ms
-    return np.array([(values > budget.ms).mean() for values in samples]), TAIL
+def _parse_condition(part: str, whole: str) -> Condition:
+    plain = re.sub(r"\s+", "", part).replace("≤", "<=").replace("≥", ">=")
+    plain = f"mean<={plain}" if re.match(r"[\d.]", plain) else plain
+    for name, (sign, unit) in FORMS.items():
+        match = re.fullmatch(f"{re.escape(name)}{sign}{NUMBER}(?:{unit})?", plain, re.ASCII)
+        if match and float(match[1]) > 0 and not (name == "accuracy" and float(match[1]) > 100):
+            return _condition(name, float(match[1]))
+    raise CalibrationError(f"--budget {whole[:80]!r} is not understood; valid, each with a value above 0: {EXAMPLES}")
 
 
-def latency_ms(statistic: Statistic, samples: Sequence[Samples], shares: Sequence[float]) -> float:
-    """Return the statistic of the latency of images that use each width with its share (shares sum to 1)."""
-    if statistic == "mean":
-        return sum(share * float(values.mean()) for values, share in zip(samples, shares, strict=True))
+def _condition(name: str, number: float) -> Condition:
+    if name == "accuracy":
+        return Condition("accuracy", number / 100)
+    if name == "macs":
+        return Condition("mean_macs", number * 1e6)
+    if name == "images/s":
+        return Condition("images_per_s", number)
+    statistics: dict[str, Statistic] = {
+        "mean": "mean_ms", "p50": "p50_ms", "p90": "p90_ms", "p95": "p95_ms", "p99": "p99_ms",
+    }  # fmt: skip
+    return Condition(statistics[name], number)
+
+
+def costs(limit: Condition, options: Sequence[Option]) -> tuple[Floats, float]:
+    """Return what each option costs for one image, and the largest mean cost that meets the condition."""
+    if limit.statistic == "mean_macs":
+        return np.array([option.macs for option in options], np.float64), limit.value
+    if limit.statistic in QUANTILES:
+        beyond = np.array([(option.samples > limit.value).mean() for option in options], np.float64)
+        return beyond, 1 - QUANTILES[limit.statistic]
+    means = np.array([option.samples.mean() for option in options], np.float64)
+    return means, 1000 / limit.value if limit.statistic == "images_per_s" else limit.value
+
+
+def expected(statistic: Statistic, options: Sequence[Option], shares: Sequence[float]) -> float:
+    """Return a statistic of images that take each option with its share (shares sum to 1); not accuracy's."""
+    if statistic == "mean_macs":
+        return sum(share * option.macs for option, share in zip(options, shares, strict=True))
+    if statistic in QUANTILES:
+        return mixture_quantile([option.samples for option in options], shares, QUANTILES[statistic])
+    mean = sum(share * float(option.samples.mean()) for option, share in zip(options, shares, strict=True))
+    return 1000 / mean if statistic == "images_per_s" else mean
+
+
+def mixture_quantile(samples: Sequence[Samples], shares: Sequence[float], level: float) -> float:
+    """Return the smallest sample at or below which the mixture has at least `level` of its mass."""
     pooled = np.concatenate(samples)
     weights = np.concatenate(
         [np.full(len(values), share / len(values)) for values, share in zip(samples, shares, strict=True)]
     )
     order = np.argsort(pooled, kind="stable")
-    reached = np.cumsum(weights[order]) >= 1 - TAIL - ROUNDING
+    reached = np.cumsum(weights[order]) >= level - ROUNDING
     return float(pooled[order][reached.argmax()])
-
-
-def check_feasible(budget: Budget, samples: Sequence[Samples], widths: Sequence[int]) -> None:
-    """Raise CalibrationError, naming the cheapest budget that can be met, unless some width alone is within the budget.
-
-    No mixture is cheaper than the cheapest width: neither its mean, nor the share of its samples beyond the budget.
-    """
-    alone = [latency_ms(budget.statistic, [values], [1.0]) for values in samples]
-    cheapest = min(alone)
-    if cheapest > budget.ms:
-        enough = Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(cheapest)
-        raise CalibrationError(
-            f"budget {budget.ms:g} ms cannot be met: the cheapest feasible {budget.statistic} is {enough:f} ms "
-            f"(always width {widths[alone.index(cheapest)]}); raise --budget to at least {enough:f}ms"
-        )

@@ -1,0 +1,19 @@
+"""The kinds of policy that can be fitted, one interface for all: a further kind is a file here and a line below.
+
+What a fitted policy does with an image is in `edge.runtime.policy`, for every side that routes.
+"""
+
+from collections.abc import Callable
+
+from edge.bundle.manifest import Policy
+from edge.calibration.budget import Budget
+from edge.calibration.case import Case
+from edge.calibration.policies import cascade, thresholds, utility
+from edge.calibration.policies.base import Fitted
+
+Fit = Callable[[Case, Budget], Fitted]
+"""Returns the best policy within the budget; raises CalibrationError where there is none."""
+
+KINDS: dict[str, Fit] = {"thresholds": thresholds.fit, "utility": utility.fit, "cascade": cascade.fit}
+
+__all__ = ["KINDS", "Fit", "Fitted", "Policy"]
