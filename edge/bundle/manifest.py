@@ -256,10 +256,11 @@ class Estimate(Record):
 
 
 class HeldOut(Record):
-    """What rules of this kind do on images that they were not fitted to: cross-fitting over all calibration images."""
+    """What rules do on calibration images that they were not fitted to."""
 
     images: Annotated[int, Field(ge=1)]
-    folds: Annotated[int, Field(ge=2)]
+    folds: Annotated[int, Field(ge=1)]
+    """1: one half was fitted to, the other one judged."""
     accuracy: Estimate
     mean_ms: Estimate
     limits: list[Estimate]

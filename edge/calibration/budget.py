@@ -66,6 +66,8 @@ class Condition:
     statistic: Statistic
     value: float
     """In the unit of the statistic: ms, images/s, multiply-accumulates, or accuracy 0…1."""
+    margin: float = 0.0
+    """The share of the limit on the cost (of the errors allowed, for accuracy) that is not to be used up, 0…1."""
 
     @property
     def name(self) -> str:
@@ -92,7 +94,8 @@ class Budget:
     @property
     def least_accuracy(self) -> float | None:
         """Return the accuracy to keep, 0…1, where one was asked for."""
-        return next((each.value for each in self.conditions if each.statistic == "accuracy"), None)
+        kept = (each for each in self.conditions if each.statistic == "accuracy")
+        return next((1 - (1 - each.value) * (1 - each.margin) for each in kept), None)
 
     @property
     def limits(self) -> tuple[Condition, ...]:
@@ -137,6 +140,11 @@ def _condition(name: str, number: float) -> Condition:
 
 def costs(limit: Condition, options: Sequence[Option]) -> tuple[Floats, float]:
     """Return what each option costs for one image, and the largest mean cost that meets the condition."""
+    row, largest = _costs(limit, options)
+    return row, largest * (1 - limit.margin)
+
+
+def _costs(limit: Condition, options: Sequence[Option]) -> tuple[Floats, float]:
     if limit.statistic == "mean_macs":
         return np.array([option.macs for option in options], np.float64), limit.value
     if limit.statistic in QUANTILES:

@@ -1,6 +1,6 @@
 """What is known of every calibration image and of every width: the numbers that policies are fitted to and judged by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from edge.bundle.manifest import CascadePolicy, Policy
 from edge.calibration.budget import Samples
-from edge.calibration.inputs import Inputs
+from edge.calibration.inputs import alone_samples, end_to_end_samples
+from edge.profiling.latency_table import Run
 from edge.runtime.policy import gate_choice
+from edge.runtime.predictions import Predictions
 
 SUM_SAMPLES = 4096
 """Draws from the sum of several widths' latencies."""
@@ -46,17 +48,17 @@ class Case:
     """[w]"""
 
     @classmethod
-    def of(cls, inputs: Inputs) -> "Case":
-        """Return the case that a latency run and predictions make."""
-        predictions, widths = inputs.predictions, inputs.predictions.metadata.widths
+    def of(cls, run: Run, predictions: Predictions, macs: Mapping[int, int]) -> "Case":
+        """Return the case that a latency run and predictions make; `macs` by width."""
+        widths = predictions.metadata.widths
         return cls(
             widths=tuple(widths),
             gate_logits=predictions.gate_logits,
             hits=predictions.hit,
             confidences=predictions.confidence,
-            end_to_end=tuple(inputs.samples),
-            further=tuple(inputs.further_samples),
-            macs=tuple(inputs.macs),
+            end_to_end=tuple(end_to_end_samples(run, widths)),
+            further=tuple(alone_samples(run, widths)),
+            macs=tuple(macs[width] for width in widths),
         )
 
     @property

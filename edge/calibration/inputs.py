@@ -1,6 +1,6 @@
 """What calibration works from: one run of a latency table and the predictions of the same artifact."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,15 +20,12 @@ class Inputs:
 
     run: Run
     predictions: Predictions
+    macs: Mapping[int, int]
+    """Multiply-accumulates of each width."""
     latency_sha256: str
     predictions_sha256: str
     stand_in: bool = False
     """Whether the predictions are another artifact's of the same bundle."""
-
-    @property
-    def samples(self) -> list[Samples]:
-        """Return the end-to-end samples in milliseconds, one array for each width of the predictions."""
-        return end_to_end_samples(self.run, self.predictions.metadata.widths)
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,6 @@ def load_inputs(
     of another artifact of the bundle are taken, for an artifact that cannot run where the images are. Raises an
     EdgeError that says which file does not fit and what to run again.
     """
-    if bundle.manifest.gate is None:
-        raise CalibrationError(f"{bundle.place}: the bundle has no gate, so there is nothing to calibrate")
     wanted = selection or Selection()
     found = load_predictions(predictions)
     metadata = found.metadata
@@ -82,7 +77,8 @@ def load_inputs(
     table = load_latency(latency)
     fitting = replace(wanted, runtime=artifact.runtime, precision=artifact.precision)
     run = find_run(table, fitting, str(latency), artifact.sha256)
-    return Inputs(run, found, sha256_file(latency), sha256_file(predictions), answering is not artifact)
+    macs = {width.index: width.macs for width in bundle.manifest.widths}
+    return Inputs(run, found, macs, sha256_file(latency), sha256_file(predictions), answering is not artifact)
 
 
 def find_run(
@@ -119,17 +115,9 @@ def end_to_end_samples(run: Run, widths: Sequence[int]) -> list[Samples]:
 
     Raises CalibrationError naming the widths that the run has no samples for.
     """
+    ungated = all(len(entry.programs) == 1 and entry.programs[0].startswith("net_") for entry in run.entries)
     pooled = [
-        np.array(
-            [
-                sample
-                for entry in run.entries
-                if entry.programs in (["prefix", f"tail_{width:02d}"], ["gate", f"net_{width:02d}"])
-                for block in entry.blocks_ms
-                for sample in block
-            ],
-            np.float64,
-        )
+        _samples(run, ([f"net_{width:02d}"],) if ungated else (["prefix", f"tail_{width:02d}"], ["gate", f"net_{width:02d}"]))
         for width in widths
     ]
     missing = [width for width, samples in zip(widths, pooled, strict=True) if len(samples) == 0]
@@ -139,6 +127,16 @@ def end_to_end_samples(run: Run, widths: Sequence[int]) -> list[Samples]:
             "run dsnet profile again for all widths"
         )
     return pooled
+
+
+def alone_samples(run: Run, widths: Sequence[int]) -> list[Samples]:
+    """Return all samples, in milliseconds, of each width's own program (tail or net) alone; empty where not measured."""
+    return [_samples(run, ([f"tail_{width:02d}"], [f"net_{width:02d}"])) for width in widths]
+
+
+def _samples(run: Run, units: Sequence[list[str]]) -> Samples:
+    entries = (entry for entry in run.entries if entry.programs in units)
+    return np.array([sample for entry in entries for block in entry.blocks_ms for sample in block], np.float64)
 
 
 def _of_another_bundle(origin: str, found: str, expected: str, command: str) -> CalibrationError:

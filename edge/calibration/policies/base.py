@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edge.bundle.manifest import Policy
 from edge.calibration.budget import ROUNDING, Budget, Floats, costs
-from edge.calibration.case import Case, Option, Routing
+from edge.calibration.case import Option
 from edge.errors import CalibrationError
 
 
@@ -55,33 +55,6 @@ class Needs:
     def worth(self, shares: Floats, hits: NDArray[np.int64]) -> Floats:
         """Return what is to be as large as possible: the hits, or, where hits are to be kept, −(mean ms)."""
         return hits.astype(np.float64) if self.least_hits is None else -(shares @ self.mean_ms)
-
-
-class Candidates:
-    """The best of the policies offered: for kinds that are searched, without a proof."""
-
-    def __init__(self, case: Case, needs: Needs) -> None:
-        """`needs` has an option for each width of the case."""
-        self._case, self._needs = case, needs
-        self._best: tuple[float, Policy] | None = None
-        self.last_met = False
-        """Whether the policy offered last was within the budget."""
-
-    def offer(self, policy: Policy, routing: Routing) -> None:
-        """Keep a policy that gives every image one width, if it is within the budget and better than those before."""
-        shares = np.zeros(len(self._case.widths))
-        shares[self._case.columns(policy.widths)] = routing.shares
-        hits = routing.hit.sum()
-        self.last_met = bool(self._needs.met(shares, hits))
-        worth = float(self._needs.worth(shares, hits))
-        if self.last_met and (self._best is None or worth > self._best[0]):
-            self._best = worth, policy
-
-    def best(self) -> Fitted:
-        """Return the best one; raises CalibrationError when none was within the budget."""
-        if self._best is None:
-            raise none_within("utility")
-        return Fitted(self._best[1], None)
 
 
 def none_within(kind: str) -> CalibrationError:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edge.bundle.manifest import UtilityPolicy
 from edge.calibration.budget import Budget, Floats
-from edge.calibration.case import Case, route
-from edge.calibration.policies.base import Candidates, Fitted, Needs
+from edge.calibration.case import Case, Routing, route
+from edge.calibration.policies.base import Fitted, Needs, none_within
 from edge.runtime.policy import right_chance
 
 RIDGE = 1e-3
@@ -31,7 +31,7 @@ def fit(case: Case, budget: Budget) -> Fitted:
     cost = needs.mean_ms / np.ptp(needs.mean_ms) if np.ptp(needs.mean_ms) else np.zeros(len(case.widths))
     if len(needs.limits):
         cost = (needs.costs / needs.limits[:, None]).sum(axis=0)
-    candidates = Candidates(case, needs)
+    candidates = _Candidates(case, needs)
     for price in _prices(candidates):
         policy = UtilityPolicy(
             widths=list(case.widths),
@@ -40,7 +40,7 @@ def fit(case: Case, budget: Budget) -> Fitted:
             penalties=(price * cost).tolist(),
         )
         candidates.offer(policy, route(policy, case))
-    return candidates.best()
+    return Fitted(_used(candidates.best(), case), None)
 
 
 def regressions(gate_logits: NDArray[np.float32], hits: NDArray[np.bool_]) -> tuple[Floats, Floats]:
@@ -58,6 +58,17 @@ def regressions(gate_logits: NDArray[np.float32], hits: NDArray[np.bool_]) -> tu
     return weights, found[:, -1] - weights @ centre
 
 
+def _used(policy: UtilityPolicy, case: Case) -> UtilityPolicy:
+    """Return the policy without the widths that no image gets: their programs need not be loaded."""
+    used = [at for at, share in enumerate(route(policy, case).shares) if share]
+    return UtilityPolicy(
+        widths=[policy.widths[at] for at in used],
+        weights=[policy.weights[at] for at in used],
+        biases=[policy.biases[at] for at in used],
+        penalties=[policy.penalties[at] for at in used],
+    )
+
+
 def _regression(inputs: Floats, right: Floats) -> Floats:
     ridge = RIDGE * len(inputs) * np.eye(inputs.shape[1])
     found = np.zeros(inputs.shape[1])
@@ -72,7 +83,7 @@ def _regression(inputs: Floats, right: Floats) -> Floats:
     return found
 
 
-def _prices(candidates: Candidates) -> Iterator[float]:
+def _prices(candidates: "_Candidates") -> Iterator[float]:
     """Yield prices from 0 up, then halve the range in which the budget begins, or ends, to be met."""
     tried = [0.0, *np.geomspace(1e-4, 1e4, PRICES)]
     met = []
@@ -86,3 +97,30 @@ def _prices(candidates: Candidates) -> Iterator[float]:
             middle = (low + high) / 2
             yield float(middle)
             low, high = (middle, high) if candidates.last_met == low_met else (low, middle)
+
+
+class _Candidates:
+    """The best of the policies offered: for kinds that are searched, without a proof."""
+
+    def __init__(self, case: Case, needs: Needs) -> None:
+        """`needs` has an option for each width of the case."""
+        self._case, self._needs = case, needs
+        self._best: tuple[float, UtilityPolicy] | None = None
+        self.last_met = False
+        """Whether the policy offered last was within the budget."""
+
+    def offer(self, policy: UtilityPolicy, routing: Routing) -> None:
+        """Keep a policy if it is within the budget and better than those before."""
+        shares = np.zeros(len(self._case.widths))
+        shares[self._case.columns(policy.widths)] = routing.shares
+        hits = routing.hit.sum()
+        self.last_met = bool(self._needs.met(shares, hits))
+        worth = float(self._needs.worth(shares, hits))
+        if self.last_met and (self._best is None or worth > self._best[0]):
+            self._best = worth, policy
+
+    def best(self) -> UtilityPolicy:
+        """Return the best one; raises CalibrationError when none was within the budget."""
+        if self._best is None:
+            raise none_within("utility")
+        return self._best[1]

@@ -1,0 +1,45 @@
+"""What a rule does on images that it was not fitted to: cross-fitting."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.bundle.manifest import HeldOut, Statistic
+from edge.calibration.budget import Budget
+from edge.calibration.case import Case, Routing, route
+from edge.calibration.estimates import estimates
+from edge.calibration.policies import Fit
+from edge.errors import CalibrationError
+
+FOLDS = 5
+LEAST_IMAGES = 10 * FOLDS
+
+
+def cross_fit(case: Case, budget: Budget, fit: Fit, seed: int = 0) -> HeldOut | None:
+    """Return what rules fitted to four fifths of the images do on the last fifth, over all five; None: too few images.
+
+    Every image is judged by a rule that did not see it (Stone, Cross-validatory choice and assessment of statistical
+    predictions, JRSS-B 1974). The final rule is fitted to all images and so rather better than these five. The five
+    share images with each other, which the intervals leave out (Bates, Hastie & Tibshirani, Cross-validation: what does
+    it estimate and how well does it do it?, JASA 2024).
+    """
+    if case.images < LEAST_IMAGES:
+        return None
+    folds = np.array_split(np.random.default_rng(seed).permutation(case.images), FOLDS)
+    routings = []
+    for held in folds:
+        rest = np.setdiff1d(np.arange(case.images), held)
+        try:
+            fitted = fit(case.take(rest), budget)
+        except CalibrationError:
+            return None  # feasible on all images, but not without these: no honest estimate can be given
+        routings.append(route(fitted.policy, case.take(held)))
+    return judged(routings, budget, FOLDS)
+
+
+def judged(routings: Sequence[Routing], budget: Budget, folds: int) -> HeldOut:
+    """Return the record of routings of held-out images."""
+    statistics: list[Statistic] = [condition.statistic for condition in budget.conditions]
+    accuracy, mean_ms, *limits = estimates(routings, ["accuracy", "mean_ms", *statistics])
+    images = sum(len(routing.choice) for routing in routings)
+    return HeldOut(images=images, folds=folds, accuracy=accuracy, mean_ms=mean_ms, limits=limits)
