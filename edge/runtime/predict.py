@@ -1,16 +1,18 @@
-"""What the bundle itself answers on a labelled image set: the gate's logits and, per width, hit and loss."""
+"""What the bundle itself answers on a labelled image set: gate logits and, per width, hit, loss and confidence."""
 
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.images import ImageError
 from edge.bundle.manifest import Artifact, Manifest
 from edge.errors import BundleError
 from edge.runtime.image_sets import ImageSet, Sample
 from edge.runtime.images import Preprocessing
+from edge.runtime.policy import confidence
 from edge.runtime.predictions import FORMAT, Metadata, Predictions
 from edge.runtime.route import GATE_LOGITS, IMAGE, LOGITS, Route, feed, real_values
 from edge.runtime.session import Array, Session
@@ -42,6 +44,7 @@ class Outcome:
     gate_logits: list[float]
     hits: list[bool]
     losses: list[float]
+    confidences: list[float]
     label: int
 
 
@@ -82,6 +85,7 @@ def predict_images(
         gate_logits=np.array([row.gate_logits for row in rows], np.float32),
         hit=np.array([row.hits for row in rows], np.bool_),
         loss=np.array([row.losses for row in rows], np.float32),
+        confidence=np.array([row.confidences for row in rows], np.float32),
         label=np.array([row.label for row in rows], np.int32),
     )
 
@@ -117,11 +121,17 @@ def _outcome(session: Session, route: Route, image: Array, label: int) -> Outcom
         outputs = session.run(route.head.name, feed(route.head, tensors))
         gate_logits = real_values(route.head, outputs, GATE_LOGITS).tolist()
         tensors.update(outputs)
-    hits, losses = [], []
+    hits, losses, confidences = [], [], []
     for body in route.bodies.values():
-        logits = real_values(body, session.run(body.name, feed(body, tensors)), LOGITS).astype(np.float64)
+        logits = real_values(body, session.run(body.name, feed(body, tensors)), LOGITS)
         if not np.isfinite(logits).all():
             raise BundleError(f"{body.name} answered a logit that is not a finite number")
         hits.append(int(logits.argmax()) == label)
-        losses.append(float(np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[label]))
-    return Outcome(gate_logits, hits, losses, label)
+        losses.append(_cross_entropy(logits, label))
+        confidences.append(float(confidence(logits)))
+    return Outcome(gate_logits, hits, losses, confidences, label)
+
+
+def _cross_entropy(logits: NDArray[np.float32], label: int) -> float:
+    exact = logits.astype(np.float64)
+    return float(np.log(np.exp(exact - exact.max()).sum()) + exact.max() - exact[label])

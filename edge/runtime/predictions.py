@@ -1,9 +1,10 @@
-"""`predictions.npz`, schema "dsnet-predictions/1": what the bundle itself answered on a labelled image set.
+"""`predictions.npz`, schema "dsnet-predictions/2": what the bundle itself answered on a labelled image set.
 
 Arrays (n images, m gate logits, w widths; read with allow_pickle=False):
     gate_logits  float32 [n, m]
     hit          bool    [n, w]   top-1 right
     loss         float32 [n, w]   cross-entropy in nats
+    confidence   float32 [n, w]   top-1 softmax probability
     label        int32   [n]
     metadata     uint8            JSON of `Metadata`
 """
@@ -27,17 +28,18 @@ from edge.bundle.manifest import Record, Runtime, Sha256
 from edge.bundle.records import parse_record
 from edge.errors import BundleError, CalibrationError
 
-FORMAT = "dsnet-predictions/1"
+FORMAT = "dsnet-predictions/2"
 ARRAYS = {
     "gate_logits": (np.dtype("<f4"), 2),
     "hit": (np.dtype("?"), 2),
     "loss": (np.dtype("<f4"), 2),
+    "confidence": (np.dtype("<f4"), 2),
     "label": (np.dtype("<i4"), 1),
     "metadata": (np.dtype("u1"), 1),
 }
 """Array → its type on disk and number of dimensions."""
 MAX_BYTES = 512 << 20
-"""All arrays together: ImageNet's 1.28 million training images at 64 widths still fit."""
+"""All arrays together: ImageNet's 1.28 million training images at 32 widths still fit."""
 HEADER = re.compile(
     rb"\x93NUMPY\x01\x00.."
     rb"\{'descr': '(?P<type>[<|]\w{2})', 'fortran_order': False, 'shape': \((?P<shape>[\d, ]{1,64})\), \} *\n",
@@ -55,7 +57,7 @@ class Metadata(Record):
     precision: str
     artifact_sha256: Sha256
     widths: list[int] = Field(min_length=1)
-    """The width of each column of `hit` and `loss`."""
+    """The width of each column of `hit`, `loss` and `confidence`."""
     choices: list[int]
     """The width of each gate logit."""
     data: str
@@ -72,6 +74,7 @@ class Predictions:
     gate_logits: NDArray[np.float32]
     hit: NDArray[np.bool_]
     loss: NDArray[np.float32]
+    confidence: NDArray[np.float32]
     label: NDArray[np.int32]
 
 
@@ -113,6 +116,7 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
             gate_logits=np.ascontiguousarray(predictions.gate_logits),
             hit=np.ascontiguousarray(predictions.hit),
             loss=np.ascontiguousarray(predictions.loss),
+            confidence=np.ascontiguousarray(predictions.confidence),
             label=np.ascontiguousarray(predictions.label),
             metadata=np.frombuffer(text.encode(), np.uint8),
         )
@@ -123,7 +127,7 @@ def _read_arrays(archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
     names = [member.filename for member in members]
     if sorted(names) != sorted(f"{name}.npy" for name in ARRAYS):
         found = ", ".join(map(repr, names[:8]))[:200] or "nothing"
-        raise ValueError(f"holds {found}; expected {', '.join(ARRAYS)}, each once")
+        raise ValueError(f"holds {found}; {FORMAT} has {', '.join(ARRAYS)}, each once: run dsnet predict again")
     total = sum(member.file_size for member in members)
     if total > MAX_BYTES:
         raise ValueError(f"arrays of {total} bytes; the limit is {MAX_BYTES}")
@@ -155,6 +159,7 @@ def _check(predictions: Predictions) -> None:
         "gate_logits": [images, len(metadata.choices)],
         "hit": [images, len(metadata.widths)],
         "loss": [images, len(metadata.widths)],
+        "confidence": [images, len(metadata.widths)],
         "label": [images],
     }
     for name, shape in shapes.items():
@@ -173,6 +178,9 @@ def _check(predictions: Predictions) -> None:
         wrong = int(images - np.isfinite(getattr(predictions, name)).all(axis=1).sum())
         if wrong:
             raise ValueError(f"{name} of {wrong} images are not finite")
+    certain = ((predictions.confidence > 0) & (predictions.confidence <= 1)).all(axis=1)
+    if not certain.all():
+        raise ValueError(f"confidence of {int((~certain).sum())} images is not above 0 and at most 1")
     if predictions.label.min() < 0:
         raise ValueError(f"label {predictions.label.min()} is negative")
     if predictions.hit.view(np.uint8).max() > 1:

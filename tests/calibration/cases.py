@@ -83,6 +83,7 @@ def predictions_of(bundle: Bundle, images: int = 400, seed: int = 0, **changes: 
         gate_logits=np.stack([np.zeros(images), 4 * gate - 2], axis=1).astype(np.float32),
         hit=hit,
         loss=np.where(hit, 0.1, 2.0).astype(np.float32),
+        confidence=np.clip(1.2 - difficulty[:, None] / [1.0, 1.6], 0.1, 1.0).astype(np.float32),
         label=np.zeros(images, np.int32),
     )
 

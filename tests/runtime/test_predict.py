@@ -36,6 +36,8 @@ def test_every_image_gets_the_answers_of_every_width(tmp_path: Path) -> None:
             logits = session.run(f"tail_{width:02d}", {"features": prefix["features"]})["logits"][0].astype(np.float64)
             loss = np.log(np.exp(logits).sum()) - logits[found.label[row]]
             assert found.loss[row, width] == pytest.approx(loss, rel=1e-6, abs=1e-9)
+            chance = np.exp(logits).max() / np.exp(logits).sum()
+            assert found.confidence[row, width] == pytest.approx(chance, rel=1e-6)
             assert found.hit[row, width] == (logits.argmax() == found.label[row])
 
 

@@ -15,6 +15,7 @@ from edge.errors import CalibrationError
 from edge.runtime.predictions import FORMAT, Metadata, Predictions, load_predictions, save_predictions
 
 N, CHOICES, WIDTHS = 5, [0, 2], [0, 1, 2]
+ARRAYS = ("gate_logits", "hit", "loss", "confidence", "label")
 
 
 def example(**changes: Any) -> Predictions:
@@ -33,6 +34,7 @@ def example(**changes: Any) -> Predictions:
         "gate_logits": random.standard_normal((N, len(CHOICES))).astype(np.float32),
         "hit": random.random((N, len(WIDTHS))) < 0.5,
         "loss": random.random((N, len(WIDTHS))).astype(np.float32),
+        "confidence": (1 - random.random((N, len(WIDTHS)))).astype(np.float32),
         "label": np.arange(N, dtype=np.int32),
     }
     return replace(Predictions(metadata, **arrays), **changes)
@@ -41,7 +43,7 @@ def example(**changes: Any) -> Predictions:
 def members(**changes: bytes | None) -> dict[str, bytes]:
     """Return the members of a good file, some of them replaced or, by None, left out."""
     good = example()
-    arrays = {name: getattr(good, name) for name in ("gate_logits", "hit", "loss", "label")}
+    arrays = {name: getattr(good, name) for name in ARRAYS}
     arrays["metadata"] = np.frombuffer(good.metadata.model_dump_json().encode(), np.uint8)
     found = {f"{name}.npy": npy(array) for name, array in arrays.items()}
     found.update({f"{name}.npy": data for name, data in changes.items() if data is not None})
@@ -70,7 +72,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     save_predictions(tmp_path / "p.npz", example())
     read = load_predictions(tmp_path / "p.npz")
     assert read.metadata == example().metadata
-    for name in ("gate_logits", "hit", "loss", "label"):
+    for name in ARRAYS:
         np.testing.assert_array_equal(getattr(read, name), getattr(example(), name))
 
 
@@ -92,6 +94,12 @@ def test_gateless_predictions_hold_no_logits(tmp_path: Path) -> None:
     assert load_predictions(tmp_path / "p.npz").gate_logits.shape == (N, 0)
 
 
+def test_files_of_the_first_format_are_to_be_made_again(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.npz", members(confidence=None, metadata=metadata_with(format="dsnet-predictions/1")))
+    with pytest.raises(CalibrationError, match=r"dsnet-predictions/2 has .*: run dsnet predict again$"):
+        load_predictions(path)
+
+
 def test_later_minor_fields_are_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "p.npz", members(metadata=metadata_with(colour="blue")))
     assert load_predictions(path).metadata.model_dump()["colour"] == "blue"
@@ -103,8 +111,8 @@ CLAIMING_8_TERABYTES = npy(example().loss).replace(b"(5, 3), }      ", b"(5, 399
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (members(loss=None), "expected gate_logits, hit, loss, label, metadata, each once"),
-        ({**members(), "extra.npy": b""}, "'extra.npy'; expected"),
+        (members(loss=None), "/2 has gate_logits, hit, loss, confidence, label, metadata, each once"),
+        ({**members(), "extra.npy": b""}, "'extra.npy'; dsnet-predictions/2 has"),
         (members(loss=npy(example().loss.astype(np.float64))), "loss is <f8 of shape [5, 3]; expected <f4"),
         (members(loss=npy(np.array([{}], object))), "loss does not start as an array"),
         (members(loss=b"not an array"), "loss does not start as an array"),
@@ -113,9 +121,12 @@ CLAIMING_8_TERABYTES = npy(example().loss).replace(b"(5, 3), }      ", b"(5, 399
         (members(loss=npy(example().loss[:4])), "loss is float32 of shape [4, 3]"),
         (members(loss=npy(np.full((N, 3), np.nan, np.float32))), "loss of 5 images are not finite"),
         (members(gate_logits=npy(np.full((N, 2), np.inf, np.float32))), "gate_logits of 5 images are not finite"),
+        (members(confidence=npy(np.zeros((N, 3), np.float32))), "confidence of 5 images is not above 0"),
+        (members(confidence=npy(np.full((N, 3), 1.5, np.float32))), "images is not above 0 and at most 1"),
+        (members(confidence=npy(np.full((N, 3), np.nan, np.float32))), "confidence of 5 images is not above 0"),
         (members(label=npy(np.full(N, -1, np.int32))), "label -1 is negative"),
         (members(hit=npy(example().hit)[:-1] + b"\x07"), "hit holds bytes other than 0 and 1"),
-        (members(metadata=metadata_with(format="dsnet-predictions/2")), "predictions/2 is newer than this reader"),
+        (members(metadata=metadata_with(format="dsnet-predictions/3")), "predictions/3 is newer than this reader"),
         (members(metadata=metadata_with(format="something/1")), "format is 'something/1'"),
         (members(metadata=metadata_with(widths=[0, 1])), "hit is bool of shape [5, 3]"),
         (members(metadata=metadata_with(widths=[2, 1, 0])), "widths [2, 1, 0] must be ascending"),

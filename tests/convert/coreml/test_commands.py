@@ -99,6 +99,7 @@ def test_an_iphone_is_calibrated_by_imported_times_and_stand_in_predictions(
         generator.standard_normal((300, 2)).astype(np.float32),
         generator.random((300, 2)) < (0.5, 0.7),
         np.ones((300, 2), np.float32),
+        np.full((300, 2), 0.5, np.float32),
         np.zeros(300, np.int32),
     )
     save_predictions(tmp_path / "predictions.npz", answers)
