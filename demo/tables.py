@@ -49,7 +49,7 @@ def operating_point_table(
                 ", ".join(f"{width}: {shares[width]:.0%}" for width in point.widths),
                 f"{point.expected_mean_ms:.4f}",
                 f"{runs[point.name]['mean_ms']:.4f}",
-                f"{unseen.accuracy:.2%}",
+                f"{unseen.accuracy.value:.2%}",
             )
         )
     columns = ("budget ms", "thresholds", "share of each width", "expected ms", "measured ms", "accuracy")

@@ -93,7 +93,8 @@ def _run(bundle: Path, images: Path, point: str) -> dict[str, Any]:
 def _report(path: Path, latency: Path, unseen: Path, runs: dict[str, dict[str, Any]]) -> None:
     bundle, table, predictions = open_bundle(path), load_latency(latency), load_predictions(unseen)
     artifact = bundle.artifact("litert", "int8")
-    points = [(point, evaluate_point(point, predictions, table)) for point in bundle.manifest.operating_points]
+    macs = {width.index: width.macs for width in bundle.manifest.widths}
+    points = [(point, evaluate_point(point, predictions, table, macs)) for point in bundle.manifest.operating_points]
     nested = bundle.verified_bytes(artifact)
     singles = [len(hydrate(nested, ["prefix", p.name])) for p in artifact.programs if p.role == "tail"]
     console = stdout()

@@ -280,6 +280,8 @@ class OperatingPoint(Record):
     runner: str = "python"
     """What ran the programs when their latency was measured."""
     threads: Annotated[int, Field(ge=1, le=1024)]
+    sustained: bool = False
+    """Whether the latencies are those of a device kept at work, not of a burst."""
     policy: Policy = Field(discriminator="kind")
     objective: Literal["accuracy", "mean_ms"]
     """What is best within the limits: the highest accuracy, or, with a limit on accuracy, the lowest mean latency."""

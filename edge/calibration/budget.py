@@ -2,22 +2,22 @@
 
 mean ≤ B ms   The mean latency is Σ_k share_k·mean_k: option k costs its mean latency, the limit is B.
 
-p95 ≤ B ms    The latency of an image is a mixture: with share_k it is drawn from option k's samples, so its distribution
-              is F(x) = Σ_k share_k·F_k(x) and its 95th percentile the smallest x with F(x) ≥ 0.95. As F never
-              decreases, that is at most B exactly when F(B) ≥ 0.95, that is when Σ_k share_k·P(latency_k > B) ≤ 0.05:
-              linear in the shares again. The cost of option k is the share of its samples beyond B, the limit 0.05.
+p95 ≤ B ms    The latency of an image is a mixture: with share_k it is drawn from option k's samples, so its
+              distribution is F(x) = Σ_k share_k·F_k(x) and its 95th percentile the smallest x with F(x) ≥ 0.95. As F
+              never decreases, that is at most B exactly when F(B) ≥ 0.95, that is when Σ_k share_k·P(latency_k > B) ≤
+              0.05: linear in the shares again. Option k costs the share of its samples beyond B, the limit is 0.05.
 
 images/s ≥ R  One image after the other: a mean latency of at most 1000/R ms.
 
 macs ≤ M      The mean number of multiply-accumulates.
 
-accuracy ≥ A  No limit on a cost: among all rules that are right so often, the one with the lowest mean latency is sought.
+accuracy ≥ A  No limit on a cost: of all rules that are right so often, the one with the lowest mean latency is sought.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import Protocol
 
 import numpy as np
@@ -113,6 +113,15 @@ def parse_budget(text: str) -> Budget:
     if len(set(statistics)) < len(statistics):
         raise CalibrationError(f"--budget {text[:80]!r} limits one statistic twice; give each once")
     return Budget(conditions)
+
+
+def sweep_budgets(cheapest_ms: float, dearest_ms: float, count: int) -> list[Budget]:
+    """Return `count` budgets on the mean latency, evenly from the cheapest width's (rounded up) to the dearest's."""
+    step = (dearest_ms - cheapest_ms) / (count - 1)
+    context = Context(prec=4, rounding=ROUND_CEILING)
+    exact = [(cheapest_ms + step * number) * (1 - ROUNDING) for number in range(count)]
+    values = [float(context.create_decimal_from_float(value)) for value in exact]
+    return [Budget((Condition("mean_ms", value),)) for value in values]
 
 
 def _parse_condition(part: str, whole: str) -> Condition:

@@ -1,4 +1,4 @@
-"""What is known of every calibration image and of every width: the numbers that policies are fitted to and judged by."""
+"""What is known of every calibration image and of every width: what policies are fitted to and judged by."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

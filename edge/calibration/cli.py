@@ -2,29 +2,53 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge.errors import CalibrationError
 
 if TYPE_CHECKING:
-    from edge.bundle.manifest import OperatingPoint
+    from edge.bundle.manifest import Estimate, OperatingPoint
     from edge.calibration.budget import Budget
+    from edge.calibration.compare import Comparison
     from edge.calibration.inputs import Inputs
     from edge.profiling.latency_table import QualityWarning
+
+PER_CENT = 100
 
 
 def calibrate(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder; the operating points land in it.")],
     latency: Annotated[Path, typer.Option(help="Latency table of the device (dsnet profile writes it).")],
     predictions: Annotated[Path, typer.Option(help="Predictions on calibration images (dsnet predict writes them).")],
-    budget: Annotated[list[str], typer.Option(help="Latency budget, such as 3ms; repeat it for several points.")],
-    statistic: Annotated[
-        Literal["mean", "p95"], typer.Option(help="What the budget limits: the mean or the 95th percentile.")
-    ] = "mean",
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to keep within: 8ms (the mean), 'p99<=20ms' (p50, p90, p95, p99), 'images/s>=30', 'macs<=200M', "
+            "several with commas between them; or 'accuracy>=70%', as cheaply as possible. Repeat it for several "
+            "points."
+        ),
+    ] = None,
+    sweep: Annotated[
+        int | None,
+        typer.Option(min=2, max=100, help="So many mean budgets, evenly from the cheapest width to the dearest."),
+    ] = None,
     name: Annotated[
         list[str] | None, typer.Option(help="Name of each operating point, in order; default: such as mean-3ms.")
+    ] = None,
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="What picks the width: thresholds (on the gate's score), utility or cascade (docs/policies.md)."
+        ),
+    ] = "thresholds",
+    compare: Annotated[
+        bool, typer.Option(help="Also show what the other policies would do on held-out images.")
+    ] = False,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="Keep the budget on new images with this probability, such as 0.95.", show_default=False),
     ] = None,
     runtime: Annotated[str | None, typer.Option(help="Runtime; default: the predictions'.")] = None,
     precision: Annotated[str | None, typer.Option(help="Precision; default: the predictions'.")] = None,
@@ -33,6 +57,7 @@ def calibrate(
         int | None, typer.Option(min=1, max=1024, help="Threads, where the latency table holds several.")
     ] = None,
     runner: Annotated[str | None, typer.Option(help="Runner, where the latency table holds several.")] = None,
+    sustained: Annotated[bool, typer.Option(help="Use the device's sustained speed, not that of a burst.")] = False,
     stand_in: Annotated[
         bool,
         typer.Option(
@@ -44,33 +69,57 @@ def calibrate(
     """Find gate thresholds that keep a device within a budget.
 
     Of all threshold rules within the budget the most accurate one on the calibration images is found; the gap says how
-    much better any other could be (0: none). Points of the same name in the bundle are replaced.
+    much better any other could be (0: none). Held-out figures come from rules that did not see the images they are
+    judged on. Points of the same name in the bundle are replaced.
     """
     from common.console import print_json
     from edge.bundle.reader import open_bundle
     from edge.bundle.writer import add_operating_points, check_changeable
-    from edge.calibration.budget import parse_budget
+    from edge.calibration.compare import compare_policies
     from edge.calibration.inputs import Selection, load_inputs
-    from edge.calibration.operating_point import calibration_warnings, operating_point
+    from edge.calibration.operating_point import operating_point
+    from edge.calibration.policies import KINDS
+    from edge.calibration.warnings import calibration_warnings
 
-    budgets = [parse_budget(text, statistic) for text in budget]
-    names = _names(name, budgets)
+    if policy not in KINDS:
+        raise CalibrationError(f"unknown policy {policy[:40]!r}; valid for --policy: {', '.join(KINDS)}")
+    if confidence is not None and not 0.5 <= confidence < 1:
+        raise CalibrationError(f"--confidence {confidence:g} must be at least 0.5 and below 1, such as 0.95")
     opened = open_bundle(bundle)
     check_changeable(bundle)
-    inputs = load_inputs(opened, latency, predictions, Selection(runtime, precision, device, threads, runner), stand_in)
-    points = [operating_point(inputs, limit, label) for limit, label in zip(budgets, names, strict=True)]
-    warnings = calibration_warnings(inputs, statistic)
+    selection = Selection(runtime, precision, device, threads, runner, sustained)
+    inputs = load_inputs(opened, latency, predictions, selection, stand_in)
+    budgets = _budgets(budget, sweep, inputs)
+    names = _names(name, budgets)
+    points = [
+        operating_point(inputs, wanted, label, policy, confidence) for wanted, label in zip(budgets, names, strict=True)
+    ]
+    warnings = {warning.code: warning for wanted in budgets for warning in calibration_warnings(inputs, wanted)}
+    comparisons = [compare_policies(inputs, wanted) for wanted in budgets] if compare else []
     add_operating_points(opened.root, points)
     if as_json:
-        print_json(
-            {
-                "operating_points": [point.model_dump(mode="json") for point in points],
-                "warnings": [warning.model_dump(mode="json") for warning in warnings],
-            }
-        )
-    else:
-        _print_points(points, inputs)
-        _print_warnings(warnings)
+        result: dict[str, Any] = {
+            "operating_points": [point.model_dump(mode="json") for point in points],
+            "warnings": [warning.model_dump(mode="json") for warning in warnings.values()],
+        }
+        print_json(result | ({"comparisons": [each.record() for each in comparisons]} if compare else {}))
+        return
+    _print_points(points, inputs)
+    for comparison in comparisons:
+        _print_comparison(comparison)
+    _print_warnings(list(warnings.values()))
+
+
+def _budgets(given: list[str] | None, sweep: int | None, inputs: "Inputs") -> "list[Budget]":
+    from edge.calibration.budget import parse_budget, sweep_budgets
+    from edge.calibration.inputs import end_to_end_samples
+
+    if bool(given) == bool(sweep):
+        raise CalibrationError("give either --budget, such as 8ms, or --sweep with a number of budgets")
+    if given:
+        return [parse_budget(text) for text in given]
+    means = [float(samples.mean()) for samples in end_to_end_samples(inputs.run, inputs.predictions.metadata.widths)]
+    return sweep_budgets(min(means), max(means), sweep or 0)
 
 
 def _names(given: list[str] | None, budgets: "list[Budget]") -> list[str]:
@@ -93,40 +142,71 @@ def _names(given: list[str] | None, budgets: "list[Budget]") -> list[str]:
 def _print_points(points: "list[OperatingPoint]", inputs: "Inputs") -> None:
     from common.console import stdout, table
     from edge.bundle.describe import limit_text
-    from edge.calibration.budget import latency_ms
-
-    samples = dict(zip(inputs.predictions.metadata.widths, inputs.samples, strict=True))
-
-    def expected_p95_ms(point: "OperatingPoint") -> float:
-        used = [samples[share.width] for share in point.shares]
-        return latency_ms("p95", used, [share.share for share in point.shares])
 
     summary = [
         (
             point.name,
             ", ".join(map(limit_text, point.limits)),
             f"{point.expected_mean_ms:.3f}",
-            f"{expected_p95_ms(point):.3f}",
             f"{point.calibration_accuracy:.2%}",
-            "–" if point.optimality_gap is None else f"{point.optimality_gap * 100:.3f}",
+            _gap(point),
         )
         for point in points
     ]
-    columns = ("name", "budget", "mean ms", "p95 ms", "accuracy", "gap (points)")
+    columns = ("name", "budget", "mean ms", "accuracy", "gap")
     images = len(inputs.predictions.label)
-    stdout().print(table(f"Expected on {inputs.run.device}; accuracy on {images} calibration images", columns, summary))
-    routing = [
-        (
-            point.name,
-            share.width,
-            f"> {threshold:.4f}" if threshold is not None else "any",
-            f"{share.share:.1%}",
-            f"{latency_ms('mean', [samples[share.width]], [1.0]):.3f}",
-        )
+    console = stdout()
+    console.print(table(f"Expected on {inputs.run.device}; accuracy on {images} calibration images", columns, summary))
+    held_out = [
+        (point.name, _interval(point.held_out.accuracy, PER_CENT, 2), _interval(point.held_out.mean_ms, 1, 3))
         for point in points
-        for share, threshold in zip(point.shares, [None, *getattr(point.policy, "thresholds", [])], strict=True)
+        if point.held_out
     ]
-    stdout().print(table("Routing", ("name", "width", "score", "share", "mean ms"), routing))
+    if held_out:
+        title = "On images held out from fitting, with 95% intervals"
+        console.print(table(title, ("name", "accuracy %", "mean ms"), held_out))
+    routing = [
+        (point.name, share.width, rule, f"{share.share:.1%}", "–" if share.mean_ms is None else f"{share.mean_ms:.3f}")
+        for point in points
+        for share, rule in zip(point.shares, _rules(point), strict=True)
+    ]
+    console.print(table("Routing", ("name", "width", "when", "share", "mean ms"), routing))
+
+
+def _gap(point: "OperatingPoint") -> str:
+    if point.optimality_gap is None:
+        return "–"
+    if point.objective == "accuracy":
+        return f"{point.optimality_gap * PER_CENT:.3f} points"
+    return f"{point.optimality_gap:.3f} ms"
+
+
+def _rules(point: "OperatingPoint") -> list[str]:
+    """Return when each width of a point answers, in words."""
+    if point.policy.kind == "thresholds":
+        return ["any", *(f"score > {threshold:.4f}" for threshold in point.policy.thresholds)]
+    if point.policy.kind == "cascade":
+        return [*(f"sure of {confidence:.4f}" for confidence in point.policy.confidences), "else"]
+    return [f"chance − {penalty:.4f} is best" for penalty in point.policy.penalties]
+
+
+def _interval(estimate: "Estimate", scale: float, digits: int) -> str:
+    value, low, high = (f"{part * scale:.{digits}f}" for part in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _print_comparison(comparison: "Comparison") -> None:
+    from common.console import stdout, table
+
+    rows = [
+        (row.kind, _interval(row.held_out.accuracy, PER_CENT, 2), _interval(row.held_out.mean_ms, 1, 3))
+        if row.held_out
+        else (row.kind, row.problem, "")
+        for row in comparison.rows
+    ]
+    stdout().print(
+        table(f"Policies for {comparison.budget}, on held-out images", ("policy", "accuracy %", "mean ms"), rows)
+    )
 
 
 def _print_warnings(warnings: "list[QualityWarning]") -> None:

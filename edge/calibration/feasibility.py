@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from edge.bundle.manifest import AT_LEAST, Statistic
-from edge.calibration.budget import Budget, Condition, expected
+from edge.calibration.budget import ROUNDING, Budget, Condition, expected
 from edge.calibration.case import Case, Option
 from edge.errors import CalibrationError
 
@@ -23,8 +23,8 @@ def check_feasible(budget: Budget, case: Case) -> None:
         best = float(case.hits.any(axis=1).mean())
         if budget.least_accuracy > best:
             raise CalibrationError(
-                f"accuracy {budget.least_accuracy:.4g} cannot be kept: even the best width of each image gives {best:.4f}"
-                " on these images; lower it"
+                f"accuracy {budget.least_accuracy:.4g} cannot be kept: even with the best width for each image it is "
+                f"{best:.4f} here; lower it"
             )
 
 
@@ -32,7 +32,7 @@ def _check_limit(limit: Condition, options: Sequence[Option]) -> None:
     alone = [expected(limit.statistic, [option], [1.0]) for option in options]
     at_least = limit.statistic in AT_LEAST
     best = max(alone) if at_least else min(alone)
-    if (best < limit.value) if at_least else (best > limit.value):
+    if best < limit.value * (1 - ROUNDING) if at_least else best > limit.value * (1 + ROUNDING):
         scale, unit = UNITS.get(limit.statistic, (1, "ms"))
         rounding = ROUND_FLOOR if at_least else ROUND_CEILING
         nearest = Context(prec=4, rounding=rounding).create_decimal_from_float(best * scale)

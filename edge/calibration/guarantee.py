@@ -21,13 +21,15 @@ from edge.calibration.policies import Fit, Fitted
 from edge.calibration.policies.base import Needs
 from edge.errors import CalibrationError
 
-MARGINS = np.linspace(0.6, 0.0, 31)
+MARGINS = np.linspace(0.95, 0.0, 39)
 """Shares of a limit that are given away, safest first."""
 LARGEST_BET = 0.75
 """The largest bet is this share of what could lose everything."""
 
 
-def fit_with_confidence(case: Case, budget: Budget, fit: Fit, confidence: float, seed: int = 0) -> tuple[Fitted, HeldOut]:
+def fit_with_confidence(
+    case: Case, budget: Budget, fit: Fit, confidence: float, seed: int = 0
+) -> tuple[Fitted, HeldOut]:
     """Return a rule that keeps every limit on new images with probability `confidence`, and what it did in the test.
 
     Raises CalibrationError when the images at hand cannot show that for any rule.
@@ -71,8 +73,8 @@ def p_value(values: Floats, limit: float, low: float, high: float, level: float)
     """Return a p-value of "the mean is at least `limit`", valid for any number of values in [low, high].
 
     The wealth of a bettor who stakes on smaller values, Π(1 − λ_t·(x_t − μ)), has mean at most 1 if the mean is at
-    least μ, so that its largest value exceeds 1/p with probability at most p (Ville). Each λ_t is chosen from the values
-    before it: Waudby-Smith & Ramdas, Estimating means of bounded random variables by betting, JRSS-B 2024, §4.
+    least μ, so that its largest value exceeds 1/p with probability at most p (Ville). Each λ_t is chosen from the
+    values before it: Waudby-Smith & Ramdas, Estimating means of bounded random variables by betting, JRSS-B 2024, §4.
     """
     if high <= limit:
         return 0.0

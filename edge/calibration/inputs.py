@@ -37,16 +37,21 @@ class Selection:
     device: str | None = None
     threads: int | None = None
     runner: str | None = None
+    sustained: bool = False
+    """Whether the device's sustained speed is meant, not that of a burst."""
 
     def __str__(self) -> str:
         threads = None if self.threads is None else f"{self.threads} threads"
         runner = self.runner and f"by {self.runner}"
         place = self.device and f"on {self.device}"
-        return " ".join(filter(None, (self.runtime, self.precision, place, threads, runner)))
+        speed = "sustained" if self.sustained else None
+        return " ".join(filter(None, (self.runtime, self.precision, place, threads, runner, speed)))
 
     def fits(self, run: Run) -> bool:
         """Return whether a run is of the artifact, device and threads asked for."""
-        return all(wanted in (None, getattr(run, name)) for name, wanted in vars(self).items())
+        wanted = {name: value for name, value in vars(self).items() if name != "sustained" and value is not None}
+        sustained = run.sustained_seconds is not None
+        return sustained == self.sustained and all(getattr(run, name) == value for name, value in wanted.items())
 
 
 def load_inputs(
@@ -96,7 +101,11 @@ def find_run(
             raise _of_another_bundle(origin, strangers[0].artifact_sha256, artifact_sha256, "profile")
     if len(fitting) != 1:
         there = "; ".join(
-            str(Selection(run.runtime, run.precision, run.device, run.threads, run.runner))
+            str(
+                Selection(
+                    run.runtime, run.precision, run.device, run.threads, run.runner, run.sustained_seconds is not None
+                )
+            )
             for run in fitting or table.runs
         )
         problem = (
@@ -117,7 +126,9 @@ def end_to_end_samples(run: Run, widths: Sequence[int]) -> list[Samples]:
     """
     ungated = all(len(entry.programs) == 1 and entry.programs[0].startswith("net_") for entry in run.entries)
     pooled = [
-        _samples(run, ([f"net_{width:02d}"],) if ungated else (["prefix", f"tail_{width:02d}"], ["gate", f"net_{width:02d}"]))
+        _samples(
+            run, ([f"net_{width:02d}"],) if ungated else (["prefix", f"tail_{width:02d}"], ["gate", f"net_{width:02d}"])
+        )
         for width in widths
     ]
     missing = [width for width, samples in zip(widths, pooled, strict=True) if len(samples) == 0]
@@ -130,7 +141,7 @@ def end_to_end_samples(run: Run, widths: Sequence[int]) -> list[Samples]:
 
 
 def alone_samples(run: Run, widths: Sequence[int]) -> list[Samples]:
-    """Return all samples, in milliseconds, of each width's own program (tail or net) alone; empty where not measured."""
+    """Return all samples, in milliseconds, of each width's own program (tail or net); empty where not measured."""
     return [_samples(run, ([f"tail_{width:02d}"], [f"net_{width:02d}"])) for width in widths]
 
 

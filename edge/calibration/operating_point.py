@@ -58,6 +58,7 @@ def operating_point(
         device=run.device,
         runner=run.runner,
         threads=run.threads,
+        sustained=run.sustained_seconds is not None,
         policy=fitted.policy,
         objective="accuracy" if budget.least_accuracy is None else "mean_ms",
         limits=[_limit(condition, routing) for condition in budget.conditions],
@@ -81,7 +82,7 @@ def evaluate_point(
 
     Raises CalibrationError when the predictions or the latencies are of another artifact, or lack one of its widths.
     """
-    selection = Selection(point.runtime, point.precision, point.device, point.threads, point.runner)
+    selection = Selection(point.runtime, point.precision, point.device, point.threads, point.runner, point.sustained)
     run = find_run(latency, selection, artifact_sha256=point.artifact_sha256)
     if predictions.metadata.artifact_sha256 != (point.stand_in_sha256 or point.artifact_sha256):
         raise CalibrationError(

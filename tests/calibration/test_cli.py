@@ -34,7 +34,7 @@ def test_calibrating_again_replaces_the_point_of_the_same_name(case: Case) -> No
 
 
 def test_people_read_a_table_with_share_accuracy_and_gap(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    calibrate(case, "--budget", "2ms", "--statistic", "p95")
+    calibrate(case, "--budget", "p95<=2ms")
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("p95-2ms", "accuracy", "gap", "share", "5.0%"))
 
@@ -66,12 +66,20 @@ def test_missing_inputs_and_folders_are_told_apart(case: Case, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--budget", "0.5ms"], "budget 0.5 ms cannot be met: the cheapest feasible mean is 1 ms (always width 0)"),
-        (["--budget", "fast"], "--budget 'fast' is not a latency"),
+        (["--budget", "0.5ms"], "a mean of 0.5 ms cannot be met: the cheapest feasible is 1 ms (always width 0)"),
+        (["--budget", "fast"], "--budget 'fast' is not understood"),
         (["--budget", "2ms", "--budget", "2.0ms"], "operating point 'mean-2ms' is asked for twice"),
         (["--budget", "2ms", "--name", "a", "--name", "b"], "1 budgets need 1 names, found 2"),
         (["--budget", "2ms", "--name", "../x"], "--name '../x' must be 1 to 64 letters"),
-        (["--budget", "2ms", "--statistic", "p50"], "'p50' is not one of 'mean', 'p95'"),
+        (
+            ["--budget", "images/s>=2000"],
+            "the most feasible is 1000 images/s (always width 0); lower it to at most 1000",
+        ),
+        (["--budget", "accuracy>=99.9%"], "cannot be kept: even with the best width for each image it is"),
+        (["--budget", "2ms", "--policy", "dice"], "unknown policy 'dice'; valid for --policy: thresholds, utility"),
+        (["--budget", "2ms", "--confidence", "95"], "--confidence 95 must be at least 0.5 and below 1"),
+        ([], "give either --budget, such as 8ms, or --sweep with a number of budgets"),
+        (["--budget", "2ms", "--sweep", "3"], "give either --budget"),
         (["--budget", "2ms", "--device", "tablet"], "no run of litert int8 on tablet; valid: litert int8 on phone"),
     ],
 )
@@ -83,3 +91,34 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_the_bundle_alone(
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert case.bundle.manifest == before
+
+
+def test_a_sweep_gives_points_from_the_cheapest_width_to_the_dearest(case: Case) -> None:
+    assert calibrate(case, "--sweep", "3") == 0
+    points = {point.name: point for point in case.bundle.manifest.operating_points}
+    assert [points[f"mean-{ms}ms"].widths for ms in (1, 2)] == [[0], [0, 1]]
+    assert points["mean-3ms"].calibration_accuracy > points["mean-2ms"].calibration_accuracy
+
+
+def test_policies_are_compared_on_the_same_held_out_images(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    assert calibrate(case, "--budget", "2ms", "--compare", "--json") == 0
+    (comparison,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert list(comparison["policies"]) == ["single width", "thresholds", "utility", "cascade"]
+    accuracy = {kind: held_out["accuracy"]["value"] for kind, held_out in comparison["policies"].items()}
+    assert accuracy["thresholds"] > accuracy["single width"] + 0.05, accuracy
+
+
+def test_another_policy_lands_in_the_bundle_and_says_when_each_width_answers(
+    case: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert calibrate(case, "--budget", "2ms", "--policy", "utility", "--compare") == 0
+    assert case.bundle.operating_point("mean-2ms").policy.kind == "utility"
+    printed = capsys.readouterr().out
+    assert "chance" in printed and "Policies for mean-2ms, on held-out images" in printed
+
+
+def test_a_promise_is_recorded_with_the_point(case: Case) -> None:
+    assert calibrate(case, "--budget", "2ms", "--confidence", "0.95") == 0
+    point = case.bundle.operating_point("mean-2ms")
+    assert (point.confidence, point.held_out.folds) == (0.95, 1)  # type: ignore[union-attr]
+    assert point.expected_mean_ms < 2

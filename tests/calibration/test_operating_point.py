@@ -1,12 +1,11 @@
 """Operating points from files of a bundle, and their judgement on images they never saw."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge.bundle.manifest import Manifest
-from edge.bundle.reader import Bundle
 from edge.calibration import (
     Selection,
     calibration_warnings,
@@ -18,10 +17,13 @@ from edge.calibration import (
     parse_budget,
     score,
 )
+from edge.calibration.inputs import end_to_end_samples
 from edge.errors import BundleError, CalibrationError
 from edge.profiling.latency_table import FORMAT, LatencyTable, load_latency, save_latency
 from edge.runtime.predictions import load_predictions, save_predictions
 from tests.calibration.cases import OTHER_SHA256, Case, entry_of, predictions_of, run_of
+
+MACS = {0: 1952, 1: 2304}
 
 
 def write_runs(case: Case, *changes: dict[str, object]) -> None:
@@ -55,21 +57,22 @@ def test_a_point_names_the_artifact_and_files_it_came_from(case: Case) -> None:
 
 
 def test_all_blocks_of_the_end_to_end_samples_count_and_nothing_else(case: Case) -> None:
-    samples = load_inputs(case.bundle, case.latency, case.predictions).samples
+    samples = end_to_end_samples(load_inputs(case.bundle, case.latency, case.predictions).run, [0, 1])
     assert [values.tolist() for values in samples] == [[0.9, 1.0, 1.1, 1.0], [2.9, 3.0, 3.1, 3.0]]
 
 
 def test_samples_of_a_side_gate_count_too(case: Case) -> None:
     entries = [entry_of(["gate", f"net_{width:02d}"], [[float(width + 5)]]) for width in (0, 1)]
     write_runs(case, {"entries": entries})
-    assert [values.tolist() for values in load_inputs(case.bundle, case.latency, case.predictions).samples] == [
+    run = load_inputs(case.bundle, case.latency, case.predictions).run
+    assert [values.tolist() for values in end_to_end_samples(run, [0, 1])] == [
         [5],
         [6],
     ]
 
 
 def test_a_p95_budget_between_two_widths_allows_the_wide_one_for_five_percent_of_images(case: Case) -> None:
-    point = operating_point(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms", "p95"))
+    point = operating_point(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("p95<=2ms"))
     assert {share.width: share.share for share in point.shares}[1] == pytest.approx(0.05)
     assert point.limits[0].expected <= 2 < point.expected_mean_ms + 1
 
@@ -85,26 +88,28 @@ def test_thresholds_survive_the_manifest_and_route_images_as_counted(case: Case)
 def test_evaluation_on_the_calibration_images_repeats_the_points_own_numbers(case: Case) -> None:
     inputs = load_inputs(case.bundle, case.latency, case.predictions)
     point = operating_point(inputs, parse_budget("2ms"))
-    found = evaluate_point(point, inputs.predictions, load_latency(case.latency))
-    assert (found.shares, found.accuracy) == (point.shares, point.calibration_accuracy)
-    assert (found.mean_ms, found.budget_ms) == pytest.approx((point.expected_mean_ms, point.limits[0].expected))
+    found = evaluate_point(point, inputs.predictions, load_latency(case.latency), MACS)
+    assert (found.shares, found.accuracy.value) == (point.shares, point.calibration_accuracy)
+    assert (found.mean_ms.value, found.limits[0].value) == pytest.approx(
+        (point.expected_mean_ms, point.limits[0].expected)
+    )
 
 
 def test_evaluation_on_unseen_images_counts_their_own_hits(case: Case) -> None:
     point = operating_point(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms"))
     unseen = predictions_of(case.bundle, images=1000, seed=1)
-    found = evaluate_point(point, unseen, load_latency(case.latency))
+    found = evaluate_point(point, unseen, load_latency(case.latency), MACS)
     wide = score(unseen.gate_logits) > point.policy.thresholds[0]
     assert found.images == 1000
-    assert found.accuracy == pytest.approx(np.where(wide, unseen.hit[:, 1], unseen.hit[:, 0]).mean())
-    assert found.mean_ms == pytest.approx(1 + 2 * wide.mean())
+    assert found.accuracy.value == pytest.approx(np.where(wide, unseen.hit[:, 1], unseen.hit[:, 0]).mean())
+    assert found.mean_ms.value == pytest.approx(1 + 2 * wide.mean())
 
 
 def test_evaluation_refuses_predictions_of_another_bundle(case: Case) -> None:
     point = operating_point(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms"))
     stranger = predictions_of(case.bundle, artifact_sha256=OTHER_SHA256)
     with pytest.raises(CalibrationError, match="but the predictions are of ffffffffffff"):
-        evaluate_point(point, stranger, load_latency(case.latency))
+        evaluate_point(point, stranger, load_latency(case.latency), MACS)
 
 
 def test_predictions_of_another_bundle_are_refused_with_the_command_to_run_again(case: Case) -> None:
@@ -135,7 +140,7 @@ def test_a_run_of_a_bundle_converted_before_does_not_stand_in_the_way(case: Case
     inputs = load_inputs(case.bundle, case.latency, case.predictions)
     assert inputs.run.artifact_sha256 == case.bundle.artifact().sha256
     point = operating_point(inputs, parse_budget("2ms"))
-    assert evaluate_point(point, inputs.predictions, load_latency(case.latency)).images == 400
+    assert evaluate_point(point, inputs.predictions, load_latency(case.latency), MACS).images == 400
 
 
 def test_an_incomplete_run_is_refused(case: Case) -> None:
@@ -146,17 +151,40 @@ def test_an_incomplete_run_is_refused(case: Case) -> None:
 def test_a_run_without_samples_of_a_width_is_refused(case: Case) -> None:
     write_runs(case, {"entries": [entry_of(["prefix", "tail_00"], [[1.0]])]})
     with pytest.raises(CalibrationError, match="no end-to-end samples of widths 1; run dsnet profile again"):
-        _ = load_inputs(case.bundle, case.latency, case.predictions).samples
+        end_to_end_samples(load_inputs(case.bundle, case.latency, case.predictions).run, [0, 1])
 
 
 def test_a_precision_the_bundle_does_not_have_is_refused_with_what_there_is(case: Case) -> None:
     assert "no litert wi8 artifact; the bundle has: litert int8" in refusal(case, Selection(precision="wi8"))
 
 
-def test_a_bundle_without_a_gate_has_nothing_to_calibrate(case: Case) -> None:
-    manifest = Manifest.model_validate({**case.bundle.manifest.model_dump(), "gate": None})
-    with pytest.raises(CalibrationError, match="has no gate, so there is nothing to calibrate"):
-        load_inputs(Bundle(case.root, manifest), case.latency, case.predictions)
+def test_predictions_without_gate_logits_leave_a_cascade_only(case: Case) -> None:
+    found = predictions_of(case.bundle, choices=[])
+    save_predictions(case.predictions, replace(found, gate_logits=found.gate_logits[:, :0]))
+    whole = [entry_of(["prefix", f"tail_{width:02d}"], [[1.0 + 2 * width]]) for width in (0, 1)]
+    entries = [entry_of(["tail_01"], [[1.5]]), *whole]
+    write_runs(case, {"entries": entries})
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    with pytest.raises(CalibrationError, match=r"no gate logits, .* valid here: --policy cascade"):
+        operating_point(inputs, parse_budget("2ms"))
+    assert operating_point(inputs, parse_budget("2ms"), kind="cascade").policy.widths == [0, 1]
+
+
+def test_sustained_speed_is_used_only_when_asked_for(case: Case) -> None:
+    write_runs(case, {}, {"sustained_seconds": 300.0})
+    burst, sustained = (
+        load_inputs(case.bundle, case.latency, case.predictions, Selection(sustained=wanted)).run
+        for wanted in (False, True)
+    )
+    assert (burst.sustained_seconds, sustained.sustained_seconds) == (None, 300.0)
+
+
+def test_a_gate_that_says_the_same_of_most_images_is_warned_about(case: Case) -> None:
+    found = predictions_of(case.bundle)
+    found.gate_logits[: len(found.label) * 2 // 3] = 0
+    save_predictions(case.predictions, found)
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    assert "one_score" in [warning.code for warning in calibration_warnings(inputs, parse_budget("2ms"))]
 
 
 def test_an_empty_table_says_what_to_run() -> None:
@@ -169,12 +197,12 @@ def test_few_images_few_scores_and_few_samples_are_warned_about(case: Case) -> N
     few.gate_logits[:] = few.gate_logits.round()
     save_predictions(case.predictions, few)
     inputs = load_inputs(case.bundle, case.latency, case.predictions)
-    codes = [warning.code for warning in calibration_warnings(inputs, "p95")]
+    codes = [warning.code for warning in calibration_warnings(inputs, parse_budget("p95<=2ms"))]
     assert codes == ["few_images", "few_scores", "few_samples"]
 
 
 def test_a_good_calibration_set_is_not_warned_about(case: Case) -> None:
-    assert calibration_warnings(load_inputs(case.bundle, case.latency, case.predictions), "mean") == []
+    assert calibration_warnings(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms")) == []
 
 
 def test_missing_files_say_which_command_writes_them(tmp_path: Path) -> None:

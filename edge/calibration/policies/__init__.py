@@ -5,10 +5,9 @@ What a fitted policy does with an image is in `edge.runtime.policy`, for every s
 
 from collections.abc import Callable
 
-from edge.bundle.manifest import Policy
 from edge.calibration.budget import Budget
 from edge.calibration.case import Case
-from edge.calibration.policies import cascade, thresholds, utility
+from edge.calibration.policies import cascade, single_width, thresholds, utility
 from edge.calibration.policies.base import Fitted
 
 Fit = Callable[[Case, Budget], Fitted]
@@ -16,4 +15,4 @@ Fit = Callable[[Case, Budget], Fitted]
 
 KINDS: dict[str, Fit] = {"thresholds": thresholds.fit, "utility": utility.fit, "cascade": cascade.fit}
 
-__all__ = ["KINDS", "Fit", "Fitted", "Policy"]
+__all__ = ["KINDS", "Fit", "Fitted", "single_width"]

@@ -49,8 +49,8 @@ class Needs:
     def met(self, shares: Floats, hits: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether rules with shares [..., options] and hits [...] keep every limit and the hits asked for."""
         slack = ROUNDING * np.ptp(self.costs, axis=1) if self.costs.size else np.zeros(0)
-        within: NDArray[np.bool_] = (shares @ self.costs.T <= self.limits + slack).all(axis=-1)
-        return within & (hits >= (self.least_hits or 0))
+        within = (shares @ self.costs.T <= self.limits + slack).all(axis=-1)
+        return np.asarray(within & (hits >= (self.least_hits or 0)))
 
     def worth(self, shares: Floats, hits: NDArray[np.int64]) -> Floats:
         """Return what is to be as large as possible: the hits, or, where hits are to be kept, −(mean ms)."""
@@ -59,4 +59,6 @@ class Needs:
 
 def none_within(kind: str) -> CalibrationError:
     """Return the error of a kind that found nothing within the budget."""
-    return CalibrationError(f"no {kind} policy within the budget was found; raise the budget, or use --policy thresholds")
+    return CalibrationError(
+        f"no {kind} policy within the budget was found; raise the budget, or use --policy thresholds"
+    )

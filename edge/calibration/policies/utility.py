@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge.bundle.manifest import UtilityPolicy
 from edge.calibration.budget import Budget, Floats
-from edge.calibration.case import Case, Routing, route
+from edge.calibration.case import Case
 from edge.calibration.policies.base import Fitted, Needs, none_within
 from edge.runtime.policy import right_chance
 
@@ -31,16 +31,19 @@ def fit(case: Case, budget: Budget) -> Fitted:
     cost = needs.mean_ms / np.ptp(needs.mean_ms) if np.ptp(needs.mean_ms) else np.zeros(len(case.widths))
     if len(needs.limits):
         cost = (needs.costs / needs.limits[:, None]).sum(axis=0)
-    candidates = _Candidates(case, needs)
-    for price in _prices(candidates):
-        policy = UtilityPolicy(
-            widths=list(case.widths),
-            weights=weights.tolist(),
-            biases=biases.tolist(),
-            penalties=(price * cost).tolist(),
-        )
-        candidates.offer(policy, route(policy, case))
-    return Fitted(_used(candidates.best(), case), None)
+    tried = _Tried(case, needs, right_chance(case.gate_logits, weights, biases), cost)
+    for price in _prices(tried):
+        tried.offer(price)
+    used = tried.used()
+    return Fitted(
+        UtilityPolicy(
+            widths=[case.widths[column] for column in used],
+            weights=weights[used].tolist(),
+            biases=biases[used].tolist(),
+            penalties=(tried.price * cost)[used].tolist(),
+        ),
+        gap=None,
+    )
 
 
 def regressions(gate_logits: NDArray[np.float32], hits: NDArray[np.bool_]) -> tuple[Floats, Floats]:
@@ -58,22 +61,11 @@ def regressions(gate_logits: NDArray[np.float32], hits: NDArray[np.bool_]) -> tu
     return weights, found[:, -1] - weights @ centre
 
 
-def _used(policy: UtilityPolicy, case: Case) -> UtilityPolicy:
-    """Return the policy without the widths that no image gets: their programs need not be loaded."""
-    used = [at for at, share in enumerate(route(policy, case).shares) if share]
-    return UtilityPolicy(
-        widths=[policy.widths[at] for at in used],
-        weights=[policy.weights[at] for at in used],
-        biases=[policy.biases[at] for at in used],
-        penalties=[policy.penalties[at] for at in used],
-    )
-
-
 def _regression(inputs: Floats, right: Floats) -> Floats:
     ridge = RIDGE * len(inputs) * np.eye(inputs.shape[1])
     found = np.zeros(inputs.shape[1])
     for _ in range(NEWTON_STEPS):
-        chance = right_chance(inputs, found[None], np.zeros(1))[:, 0]
+        chance = 1 / (1 + np.exp(-(inputs @ found)))
         slope = inputs.T @ (chance - right) + ridge @ found
         curvature = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + ridge
         step = np.linalg.solve(curvature, slope)
@@ -83,44 +75,51 @@ def _regression(inputs: Floats, right: Floats) -> Floats:
     return found
 
 
-def _prices(candidates: "_Candidates") -> Iterator[float]:
-    """Yield prices from 0 up, then halve the range in which the budget begins, or ends, to be met."""
-    tried = [0.0, *np.geomspace(1e-4, 1e4, PRICES)]
+class _Tried:
+    """The best price so far: each gives every image the width of the highest utility."""
+
+    def __init__(self, case: Case, needs: Needs, chances: Floats, cost: Floats) -> None:
+        """`chances` is [n, w], `cost` [w]; `needs` has an option for each width."""
+        self._hits, self._needs, self._chances, self._cost = case.hits, needs, chances, cost
+        self._best = -np.inf
+        self.price = 0.0
+        self.last_met = False
+        """Whether the price tried last was within the budget."""
+
+    def offer(self, price: float) -> None:
+        """Keep a price if it is within the budget and better than those before."""
+        choice = self._choice(price)
+        shares = np.bincount(choice, minlength=len(self._cost)) / len(choice)
+        hits = self._hits[np.arange(len(choice)), choice].sum()
+        self.last_met = bool(self._needs.met(shares, hits))
+        worth = float(self._needs.worth(shares, hits))
+        if self.last_met and worth > self._best:
+            self._best, self.price = worth, price
+
+    def used(self) -> list[int]:
+        """Return the columns that images get at the best price; raises CalibrationError when none met the budget.
+
+        The other widths' programs need not be loaded.
+        """
+        if not np.isfinite(self._best):
+            raise none_within("utility")
+        return sorted(set(self._choice(self.price).tolist()))
+
+    def _choice(self, price: float) -> NDArray[np.intp]:
+        return np.asarray((self._chances - price * self._cost).argmax(axis=1))
+
+
+def _prices(tried: _Tried) -> Iterator[float]:
+    """Yield prices from 0 up, then halve the ranges in which the budget begins, or ends, to be met."""
+    prices = [0.0, *np.geomspace(1e-4, 1e4, PRICES)]
     met = []
-    for price in tried:
+    for price in prices:
         yield float(price)
-        met.append(candidates.last_met)
+        met.append(tried.last_met)
     changes = [at for at in range(1, len(met)) if met[at] != met[at - 1]]
     for at in changes[:2]:
-        low, high, low_met = tried[at - 1], tried[at], met[at - 1]
+        low, high, low_met = prices[at - 1], prices[at], met[at - 1]
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             yield float(middle)
-            low, high = (middle, high) if candidates.last_met == low_met else (low, middle)
-
-
-class _Candidates:
-    """The best of the policies offered: for kinds that are searched, without a proof."""
-
-    def __init__(self, case: Case, needs: Needs) -> None:
-        """`needs` has an option for each width of the case."""
-        self._case, self._needs = case, needs
-        self._best: tuple[float, UtilityPolicy] | None = None
-        self.last_met = False
-        """Whether the policy offered last was within the budget."""
-
-    def offer(self, policy: UtilityPolicy, routing: Routing) -> None:
-        """Keep a policy if it is within the budget and better than those before."""
-        shares = np.zeros(len(self._case.widths))
-        shares[self._case.columns(policy.widths)] = routing.shares
-        hits = routing.hit.sum()
-        self.last_met = bool(self._needs.met(shares, hits))
-        worth = float(self._needs.worth(shares, hits))
-        if self.last_met and (self._best is None or worth > self._best[0]):
-            self._best = worth, policy
-
-    def best(self) -> UtilityPolicy:
-        """Return the best one; raises CalibrationError when none was within the budget."""
-        if self._best is None:
-            raise none_within("utility")
-        return self._best[1]
+            low, high = (middle, high) if tried.last_met == low_met else (low, middle)

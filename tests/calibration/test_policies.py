@@ -1,0 +1,137 @@
+"""Fitting each kind of policy: within the budget, at least as good as one width, judged as it will be run."""
+
+import numpy as np
+import pytest
+
+from edge.bundle.manifest import CascadePolicy, UtilityPolicy
+from edge.calibration import KINDS, Case, parse_budget, route
+from edge.calibration.budget import expected
+from edge.calibration.policies import single_width
+from edge.calibration.policies.utility import regressions
+from edge.errors import CalibrationError
+from edge.runtime.policy import first_width, next_width, right_chance
+
+WIDTHS = (0, 4, 9)
+BUDGETS = ["2ms", "p95<=3.5ms", "images/s>=400", "macs<=250M", "mean<=2.2ms,p99<=4.2ms", "accuracy>=60%"]
+
+
+def simulated(images: int = 3000, seed: int = 0) -> Case:
+    """Images of some difficulty; the gate and every width's confidence see it through noise."""
+    random = np.random.default_rng(seed)
+    difficulty = random.standard_normal(images)
+    felt = difficulty[:, None] + 0.5 * random.standard_normal((images, 3))
+    strength = np.array([-0.2, 0.3, 0.8])
+    seen = difficulty[:, None] + 0.8 * random.standard_normal((images, 4))
+    sure = 1 / (1 + np.exp(felt - strength + 0.7 * random.standard_normal((images, 3))))
+    times = [1.0, 2.0, 3.5]
+    return Case(
+        widths=WIDTHS,
+        gate_logits=(seen * np.array([-1.0, -0.3, 0.3, 1.0])).astype(np.float32),
+        hits=felt < strength,
+        confidences=(0.1 + 0.9 * sure).astype(np.float32),
+        end_to_end=tuple(ms * (1 + 0.05 * random.random(200)) for ms in times),
+        further=tuple(0.8 * ms * (1 + 0.05 * random.random(200)) for ms in times),
+        macs=(100_000_000, 200_000_000, 400_000_000),
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", BUDGETS)
+def test_every_kind_keeps_every_budget(kind: str, text: str) -> None:
+    case, budget = simulated(), parse_budget(text)
+    routing = route(KINDS[kind](case, budget).policy, case)
+    for condition in budget.conditions:
+        if condition.statistic == "accuracy":
+            assert routing.hit.mean() >= condition.value
+        else:
+            found = expected(condition.statistic, routing.options, routing.shares)
+            least = condition.statistic == "images_per_s"
+            within = found >= condition.value * (1 - 1e-5) if least else found <= condition.value * (1 + 1e-5)
+            assert within, f"{condition.statistic} is {found}"
+
+
+@pytest.mark.parametrize("text", BUDGETS)
+def test_thresholds_are_never_worse_than_the_best_single_width(text: str) -> None:
+    case, budget = simulated(), parse_budget(text)
+    ours, single = (route(fit(case, budget).policy, case) for fit in (KINDS["thresholds"], single_width.fit))
+    if budget.least_accuracy is None:
+        assert ours.hit.mean() >= single.hit.mean()
+    else:
+        costs = [expected("mean_ms", routing.options, routing.shares) for routing in (ours, single)]
+        assert costs[0] <= costs[1] * (1 + 1e-6), costs
+
+
+def test_an_accuracy_is_kept_more_cheaply_than_by_any_single_width() -> None:
+    case = simulated()
+    kept = float(case.hits[:, 1].mean())
+    routing = route(KINDS["thresholds"](case, parse_budget(f"accuracy>={kept * 100:.2f}%")).policy, case)
+    mean = expected("mean_ms", routing.options, routing.shares)
+    assert mean < case.end_to_end[1].mean(), f"{mean} ms"
+
+
+def test_a_cascade_costs_every_width_that_ran_and_answers_with_the_last() -> None:
+    case = simulated(images=4)
+    policy = CascadePolicy(widths=[0, 9], confidences=[0.5])
+    stands = case.confidences[:, 0] >= 0.5
+    routing = route(policy, case)
+    assert routing.choice.tolist() == [0 if stood else 1 for stood in stands]
+    assert routing.hit.tolist() == np.where(stands, case.hits[:, 0], case.hits[:, 2]).tolist()
+    both = case.end_to_end[0].mean() + case.further[2].mean()
+    assert routing.options[1].samples.mean() == pytest.approx(both, rel=0.01)
+    assert routing.options[1].macs == 500_000_000
+
+
+def test_a_cascade_of_three_is_counted_as_it_runs() -> None:
+    case = simulated(images=500)
+    found = KINDS["cascade"](case, parse_budget("2.5ms")).policy
+    assert isinstance(found, CascadePolicy)
+    routing = route(found, case)
+    for image in range(50):
+        width: int | None = first_width(found, None)
+        ran = [width]
+        for _ in found.widths:
+            sure = case.confidences[image, WIDTHS.index(ran[-1])]
+            logits = np.log(np.array([sure, *[(1 - sure) / 99] * 99], np.float64)).astype(np.float32)
+            position = found.widths.index(ran[-1])
+            if position < len(found.confidences) and abs(sure - found.confidences[position]) < 1e-6:
+                break  # float32 logits do not say which side of the threshold such an image is on
+            if (width := next_width(found, ran[-1], logits)) is None:
+                assert routing.options[routing.choice[image]].widths == tuple(ran)
+                break
+            ran.append(width)
+
+
+def test_utility_routes_by_the_chance_of_being_right_less_the_price() -> None:
+    case = simulated()
+    found = KINDS["utility"](case, parse_budget("2ms")).policy
+    assert isinstance(found, UtilityPolicy)
+    for image in range(50):
+        logits = case.gate_logits[image].astype(np.float64)
+        chances = [1 / (1 + np.exp(-(np.dot(w, logits) + b))) for w, b in zip(found.weights, found.biases, strict=True)]
+        best = int(np.argmax(np.array(chances) - found.penalties))
+        assert first_width(found, case.gate_logits[image]) == found.widths[best]
+
+
+def test_the_chances_of_being_right_are_calibrated() -> None:
+    case = simulated(images=20_000)
+    weights, biases = regressions(case.gate_logits, case.hits)
+    chances = right_chance(case.gate_logits, weights, biases)
+    for column in range(3):
+        for low in (0.2, 0.4, 0.6, 0.8):
+            inside = (chances[:, column] >= low) & (chances[:, column] < low + 0.2)
+            if inside.sum() > 500:
+                off = case.hits[inside, column].mean() - chances[inside, column].mean()
+                assert abs(off) < 0.04, f"width {WIDTHS[column]}, chance about {low + 0.1}: off by {off}"
+
+
+def test_widths_that_are_always_right_do_not_break_the_regression() -> None:
+    case = simulated(images=100)
+    weights, biases = regressions(case.gate_logits, np.ones_like(case.hits))
+    assert np.isfinite(weights).all() and np.isfinite(biases).all()
+    assert right_chance(case.gate_logits, weights, biases).min() > 0.9
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "thresholds"])
+def test_what_no_policy_can_keep_is_one_line(kind: str) -> None:
+    with pytest.raises(CalibrationError, match=f"no {kind} policy within the budget was found; raise"):
+        KINDS[kind](simulated(), parse_budget("mean<=1.1ms,accuracy>=80%"))
