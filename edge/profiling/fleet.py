@@ -12,7 +12,7 @@ from common import sha256_bytes
 from common.console import one_line, progress
 from edge.bundle.manifest import Artifact
 from edge.bundle.reader import Bundle
-from edge.devices.base import Device
+from edge.devices.base import Device, problem_of
 from edge.devices.local import LocalDevice
 from edge.errors import EdgeError, MeasurementError
 from edge.profiling.history import Recorder
@@ -84,7 +84,7 @@ def profile_devices(job: Job, devices: Sequence[Device], out: Path) -> tuple[lis
         except EdgeError as error:
             if len(devices) == 1:
                 raise
-            problems.append(f"{device.name}: {error}")
+            problems.append(problem_of(device.name, error))
         return runs
 
     with progress() as bar, ThreadPoolExecutor(len(devices)) as pool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from common import sha256_bytes, sha256_file
-from edge.devices.adb.executable import Finished, find_adb, list_devices, run_adb
+from edge.devices.adb.executable import NETWORK_SERIAL, Finished, find_adb, list_devices, run_adb
 from edge.errors import DeviceError, DeviceGoneError, DeviceLostError
 
 SECONDS_TO_ANSWER = 30.0
@@ -29,7 +29,6 @@ RECONNECT_SECONDS = 2.0
 """Not at every poll: a connection that is being made would be cut."""
 BYTES_PER_SECOND = 1 << 20
 """Slower than any USB cable: a transfer may take this long."""
-NETWORK_SERIAL = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+):[0-9]{1,5}")
 REFUSALS = re.compile(
     r"No space left|Permission denied|Read-only file system|couldn't create|Is a directory|No such file"
 )
@@ -159,7 +158,8 @@ class Adb:
                 if self.state() != "device" and time.monotonic() >= reconnect_at:
                     self._reconnect()
                     reconnect_at = time.monotonic() + RECONNECT_SECONDS
-                if self._sentinelled(["true"], GRACE_SECONDS).status == 0:
+                patience = min(deadline - time.monotonic(), SECONDS_TO_ANSWER)
+                if self._sentinelled(["true"], max(patience, GRACE_SECONDS)).status == 0:
                     return
             except DeviceError as error:
                 reason = error
