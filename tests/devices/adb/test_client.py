@@ -254,13 +254,27 @@ def test_a_phone_that_vanishes_in_a_pull_and_comes_back_gives_the_whole_file(pho
     assert (tmp_path / "result").read_bytes() == data
 
 
-def test_a_phone_that_cannot_hash_is_read_back(phone: Start, tmp_path: Path) -> None:
+def test_what_is_on_a_phone_that_cannot_hash_is_pulled_also_when_it_vanishes_and_comes_back(
+    phone: Start, tmp_path: Path
+) -> None:
     target = phone()
     for tool in ("sha256sum", "toybox"):
         target.emulator.install_tool(tool, "#!/system/bin/sh\necho not found\nexit 127\n")
     file = tmp_path / "file"
     file.write_bytes(os.urandom(50_000))
-    assert target.emulator.path(Store(target.adb).ensure(file)).read_bytes() == file.read_bytes()
+    fault = target.emulator.faults.vanish("pull", at=10_000, back_after=0.1)
+    remote = Store(target.adb).ensure(file)
+    assert fault.happened.is_set()
+    assert target.emulator.path(remote).read_bytes() == file.read_bytes()
+    assert target.emulator.log.pulled.popitem()[1] > len(file.read_bytes()), "once in part, once whole"
+
+
+def test_a_size_that_cannot_be_read_is_an_error_and_not_zero(phone: Start, tmp_path: Path) -> None:
+    target = phone()
+    target.emulator.path("/data/local/tmp/x").write_bytes(b"x")
+    target.emulator.install_tool("wc", "#!/system/bin/sh\necho many\n")
+    with pytest.raises(DeviceError, match="size of /data/local/tmp/x cannot be read: 'many'"):
+        target.adb.pull("/data/local/tmp/x", tmp_path / "x")
 
 
 def test_a_phone_without_timeout_still_answers(phone: Start) -> None:
