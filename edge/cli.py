@@ -55,6 +55,11 @@ COMMANDS = {
     "predict": Entry("edge.runtime.cli:predict", "Run every width of a bundle over labelled images."),
     "calibrate": Entry("edge.calibration.cli:calibrate", "Find gate thresholds that keep a device within a budget."),
     "run": Entry("edge.runtime.cli:run", "Classify images; the gate picks the width of each."),
+    "report": Entry(
+        "edge.report.cli:report",
+        "Write what is known of a bundle as one HTML page: accuracy, latency, widths, sizes.",
+        "report",
+    ),
     "inspect": Entry("edge.bundle.cli:inspect", "Show what a bundle holds: widths, artifacts, operating points."),
     "verify": Entry("edge.bundle.cli:verify", "Check a bundle: hashes, programs, tensors, operating points, parity."),
     "demo": Entry("demo.cli:demo", "Walk the whole line on a small set of real images.", "convert"),

@@ -8,6 +8,7 @@ EdgeError
 │       └── DeviceLostError   a device that went away in the middle; it may come back
 │           └── DeviceGoneError   one that was waited for and did not
 ├── CalibrationError          a budget or calibration set that no thresholds can serve
+├── ReportError               a report that cannot be made from what was given
 └── RuntimeUnavailableError   a runtime that is not installed here, or a file it refuses
 """
 
@@ -44,6 +45,10 @@ class DeviceGoneError(DeviceLostError):
 
 class CalibrationError(EdgeError):
     """A budget or a calibration set that no thresholds can serve."""
+
+
+class ReportError(EdgeError):
+    """A report that cannot be made from what was given."""
 
 
 class RuntimeUnavailableError(EdgeError):

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from edge.bundle.manifest import Artifact
+from edge.errors import EdgeError
 
 if TYPE_CHECKING:
     from edge.bundle.reader import Bundle
@@ -64,3 +65,9 @@ class Device(Protocol):
         self, bundle: "Bundle", artifact: Artifact, programs: Sequence[str], threads: int
     ) -> AbstractContextManager[Workload]:
         """Load programs of an artifact; on leaving, whatever was changed on the device is undone."""
+
+
+def problem_of(device: str, error: EdgeError) -> str:
+    """Return what went wrong on a device, in a line that begins with its name."""
+    text = str(error)
+    return text if text.startswith(device) else f"{device}: {text}"

@@ -1,6 +1,6 @@
 """Profile one bundle on several devices at once: a live line, a latency table and a run in the history for each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from common import sha256_bytes
 from common.console import one_line, progress
 from edge.bundle.manifest import Artifact
 from edge.bundle.reader import Bundle
-from edge.devices.base import Device
+from edge.devices.base import Device, problem_of
 from edge.devices.local import LocalDevice
 from edge.errors import EdgeError, MeasurementError
 from edge.profiling.history import Recorder
@@ -71,24 +71,19 @@ def profile_devices(job: Job, devices: Sequence[Device], out: Path) -> tuple[lis
     stopped = Event()
 
     def make_runs(device: Device, place: Path, line: Line) -> list[Run]:
-        def show(run: Run) -> None:
-            if stopped.is_set():
-                raise MeasurementError("interrupted; the same command with --resume goes on")
-            line.show(run, job.settings)
-
         runs: list[Run] = []
         try:
             for threads in job.threads:
                 line.warm_up(threads)
-                runs.append(_run(job, device, threads, place, show, problems))
+                runs.append(_run(job, device, threads, place, line, problems))
         except EdgeError as error:
             if len(devices) == 1:
                 raise
-            problems.append(f"{device.name}: {error}")
+            problems.append(problem_of(device.name, error))
         return runs
 
     with progress() as bar, ThreadPoolExecutor(len(devices)) as pool:
-        work = [(device, place, Line(bar, device.name)) for device, place in zip(devices, places, strict=True)]
+        work = [(device, place, Line(bar, device.name, stopped)) for device, place in zip(devices, places, strict=True)]
         try:
             made = list(pool.map(lambda item: make_runs(*item), work)) if len(work) > 1 else [make_runs(*work[0])]
         except BaseException:
@@ -98,16 +93,21 @@ def profile_devices(job: Job, devices: Sequence[Device], out: Path) -> tuple[lis
 
 
 class Line:
-    """The live progress of one device, which is at one thread count at a time."""
+    """The live progress of one device, which is at one thread count at a time, and whether it is to go on."""
 
-    def __init__(self, bar: "Progress", name: str) -> None:
-        """Add a line to the display."""
-        self._bar, self._name = bar, one_line(name)
+    def __init__(self, bar: "Progress", name: str, stopped: Event) -> None:
+        """Add a line to the display; `stopped` is set when the device is to end."""
+        self._bar, self._name, self._stopped = bar, one_line(name), stopped
         self._task = bar.add_task(self._name, total=None)
 
     def warm_up(self, threads: int) -> None:
         """Begin a run."""
         self._bar.reset(self._task, description=f"{self._name}, {threads} thread(s): warming up")
+
+    def go_on(self) -> None:
+        """Raise MeasurementError when the device is to end."""
+        if self._stopped.is_set():
+            raise MeasurementError("interrupted; the same command with --resume goes on")
 
     def show(self, run: Run, settings: Settings) -> None:
         """Show how far a run is: units that are known well enough, of all."""
@@ -125,7 +125,7 @@ def table_of(out: Path, serial: str) -> Path:
     return out.with_name(f"{out.stem}-{name}{out.suffix}")
 
 
-def _run(job: Job, device: Device, threads: int, out: Path, show: Callable[[Run], None], problems: list[str]) -> Run:
+def _run(job: Job, device: Device, threads: int, out: Path, line: Line, problems: list[str]) -> Run:
     """Return the job's run of one device and thread count, and keep it in the history."""
     how: Any = {"widths": job.widths, "threads": threads, "settings": job.settings}
     if job.resume and (kept := finished_run(job.artifact, device, out, **how)):
@@ -133,11 +133,11 @@ def _run(job: Job, device: Device, threads: int, out: Path, show: Callable[[Run]
     recorder = Recorder(job.bundle.place.resolve().name)
 
     def on_block(run: Run) -> None:
-        show(run)
+        line.show(run, job.settings)
         recorder.keep(run)
 
-    restart = job.resume is False
-    run = profile_bundle(job.bundle, job.artifact, device, out, **how, restart=restart, on_block=on_block)
+    how |= {"restart": job.resume is False, "on_block": on_block, "go_on": line.go_on}
+    run = profile_bundle(job.bundle, job.artifact, device, out, **how)
     if warning := recorder.finish(run):
         problems.append(warning)
     return run

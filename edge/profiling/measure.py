@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -69,17 +70,21 @@ def measure(
     settings: Settings,
     save: Callable[[Run], None],
     seconds: Callable[[], float] = time.monotonic,
+    go_on: Callable[[], None] = lambda: None,
 ) -> Run:
     """Measure `units` on top of what `run` already holds, calling `save` after the warm-up and after every block.
 
-    Returns the run when every unit is finished or the budget is spent; `seconds` is the budget's clock.
+    Returns the run when every unit is finished or the budget is spent; `seconds` is the budget's clock. `go_on` is
+    called before every block, those that only keep the device at work among them, and raises to end the measurement.
     """
     deadline = math.inf if settings.budget_seconds is None else seconds() + settings.budget_seconds
     warm, losses = False, 0
     while True:
+        go_on()
         try:
             if not warm:
-                run, warm = _warm_up(workload, run, units, lambda: _heat(workload, units, settings, seconds)), True
+                heat = partial(_heat, workload, units, settings, seconds, go_on)
+                run, warm = _warm_up(workload, run, units, heat), True
             elif (unit := _next_unit(run, settings)) and seconds() < deadline:
                 run, losses = _measure_block(workload, run, unit, settings), 0
             else:
@@ -102,11 +107,18 @@ def finished(entry: Entry, settings: Settings) -> bool:
     return len(samples) >= settings.max_runs or relative_half_width(samples) <= settings.ci
 
 
-def _heat(workload: Workload, units: Sequence[Unit], settings: Settings, seconds: Callable[[], float]) -> None:
+def _heat(
+    workload: Workload,
+    units: Sequence[Unit],
+    settings: Settings,
+    seconds: Callable[[], float],
+    go_on: Callable[[], None],
+) -> None:
     """Keep the device at work, one block of each unit after the other, for as long as was asked for."""
     until = seconds() + (settings.sustained_seconds or 0)
     while seconds() < until:
         for unit in units:
+            go_on()
             workload.run_block(unit, settings.block_runs)
 
 

@@ -31,12 +31,14 @@ def profile_bundle(
     restart: bool = False,
     on_block: Callable[[Run], None] = lambda _: None,
     seconds: Callable[[], float] = time.monotonic,
+    go_on: Callable[[], None] = lambda: None,
 ) -> Run:
     """Measure an artifact on a device and keep the run in the latency table `out`, which is written after every block.
 
     The run replaces the one of the same device, runtime, precision, runner, threads, sustained work and artifact; an
     unfinished one of the same settings is continued. `widths` None means all. `on_block` sees the run after every
-    block. Raises MeasurementError when an unfinished run of other settings is in the way, and what the device raises.
+    block; `go_on` may raise before one. Raises MeasurementError when an unfinished run of other settings is in the way,
+    and what the device raises.
     """
     units = plan_units(artifact, widths)
     table = _table(out)
@@ -49,7 +51,7 @@ def profile_bundle(
             on_block(measured)
 
         try:
-            run = measure(workload, run, units, settings, record, seconds)
+            run = measure(workload, run, units, settings, record, seconds, go_on)
         except DeviceLostError as error:
             raise DeviceLostError(
                 f"{error}; finished blocks are in {out}: the same command with --resume goes on"

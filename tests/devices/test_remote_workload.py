@@ -87,7 +87,9 @@ def test_a_lost_device_is_recovered_and_warmed_up_and_nothing_is_missing_or_doub
 
 
 def test_a_device_that_stays_away_is_the_error_and_blocks_are_kept(tmp_path: Path) -> None:
-    with pytest.raises(DeviceLostError, match=r"gone; finished blocks are in .*l\.json: the same command with --resume goes on"):
+    with pytest.raises(
+        DeviceLostError, match=r"gone; finished blocks are in .*l\.json: the same command with --resume goes on"
+    ):
         profile(RemoteDevice(lost_at=[14], gone=True), tmp_path / "l.json")
     (kept,) = load_latency(tmp_path / "l.json").runs
     assert sum(len(entry.blocks_ms) for entry in kept.entries) == 3

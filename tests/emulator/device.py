@@ -20,8 +20,6 @@ from tests.emulator.shell import SDK_WITHOUT_CARRIAGE_RETURNS, Command
 from tests.emulator.state import DeviceState
 from tests.emulator.sync import Sync
 
-HOST = "127.0.0.1"
-
 
 class Emulator:
     """An Android device that `adb connect` finds at `serial` while the `with` block lasts."""
@@ -42,7 +40,7 @@ class Emulator:
         """Start the device."""
         with ExitStack() as stack:
             # Bound but not listening: the port stays this device's own while the device is away.
-            self._reserved = stack.enter_context(bound_socket(0))
+            self._reserved = stack.enter_context(bound_socket(self.state.host, 0))
             self._port = self._reserved.getsockname()[1]
             self.sandbox = stack.enter_context(sandbox_of(self.state, self.folder))
             self._loop = asyncio.new_event_loop()
@@ -65,7 +63,8 @@ class Emulator:
     @property
     def serial(self) -> str:
         """Return what adb calls the device."""
-        return f"{HOST}:{self._port}"
+        host = self.state.host
+        return f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
 
     def unplug(self) -> None:
         """Vanish: connections break and new ones are refused. What runs on the device goes on."""
@@ -98,7 +97,7 @@ class Emulator:
 
     async def _plug_in(self) -> None:
         if self._listening is None:
-            self._listening = await asyncio.start_server(self._serve, sock=bound_socket(self._port))
+            self._listening = await asyncio.start_server(self._serve, sock=bound_socket(self.state.host, self._port))
 
     async def _unplug(self) -> None:
         if self._listening is not None:
@@ -178,9 +177,10 @@ class Emulator:
             await connection.finish()
 
 
-def bound_socket(port: int) -> socket.socket:
+def bound_socket(host: str, port: int) -> socket.socket:
     """Return a socket bound to a port, a free one for 0, which does not listen yet."""
-    bound = socket.socket(proto=socket.IPPROTO_TCP)  # without a protocol asyncio lets small packets wait for 40 ms
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, proto=socket.IPPROTO_TCP)  # else asyncio lets small packets wait for 40 ms
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind((HOST, port))
+    bound.bind((host, port))
     return bound

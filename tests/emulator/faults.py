@@ -18,7 +18,7 @@ class Fault:
 
     kind: Kind
     match: str
-    action: Literal["vanish", "vanish afterwards", "truncate", "garble", "hang"]
+    action: Literal["vanish", "vanish afterwards", "truncate", "garble", "hang", "slow"]
     at: int = 0
     """After as many bytes of the file, or of the command's standard output."""
     lines: int | None = None
@@ -26,6 +26,10 @@ class Fault:
     nth: int = 1
     back_after: float | None = None
     """Seconds until the device comes back by itself; None is never."""
+    before: float = 0.0
+    """Seconds until a slow command begins."""
+    each: float = 0.0
+    """Seconds before every byte of a slow command's output."""
     happened: Event = field(default_factory=Event)
 
 
@@ -34,11 +38,15 @@ class Watch:
 
     def __init__(self, faults: list[Fault], delay: float, vanish: Callable[[Fault], Coroutine[Any, Any, None]]) -> None:
         """`vanish` takes the device away."""
-        self.delay = delay
+        slow = [fault for fault in faults if fault.action == "slow"]
+        self.delay = delay + sum(fault.before for fault in slow)
+        self.delay_of_each_byte = sum(fault.each for fault in slow)
         self._faults = faults
         self._vanish = vanish
         self._bytes = 0
         self._lines = 0
+        for fault in slow:
+            fault.happened.set()
 
     @property
     def hangs(self) -> bool:
@@ -59,6 +67,11 @@ class Watch:
         self._bytes += len(data)
         self._lines += data.count(b"\n")
         return part
+
+    def pieces(self, data: bytes) -> list[bytes]:
+        """Return output as it comes: byte by byte from a slow command, else at once."""
+        size = 1 if self.delay_of_each_byte else len(data)
+        return [data[start : start + size] for start in range(0, len(data), size or 1)]
 
     async def vanish(self) -> None:
         """Take the device away now."""
@@ -138,6 +151,10 @@ class Faults:
     def hang(self, match: str, *, nth: int = 1) -> Fault:
         """A command never does anything, not even end when its input does."""
         return self._plan(Fault("command", match, "hang", nth=nth))
+
+    def slow(self, match: str, *, before: float = 0.0, each: float = 0.0, nth: int = 1) -> Fault:
+        """A command begins late and its output trickles, byte by byte; but all of it comes."""
+        return self._plan(Fault("command", match, "slow", nth=nth, before=before, each=each))
 
     def deny(self, path: str) -> None:
         """Make a file or folder of the device read-only, for its owner as well; a missing folder is made."""

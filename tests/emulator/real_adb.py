@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tests.emulator.device import HOST
+from tests.emulator.state import HOST
 
 SECONDS_TO_ANSWER = 60
 """Nothing in these tests takes a second; a machine that is busy may be slow."""

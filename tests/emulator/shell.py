@@ -70,8 +70,10 @@ class Command:
             part = self.watch.part_before_vanishing(data)
             data = data if part is None else part
             self.entry.bytes += len(data)
-        if data:
-            await self.stream.write(packed(kind, data))
+        for piece in self.watch.pieces(data):
+            if self.watch.delay_of_each_byte:
+                await self.stream.pause(self.watch.delay_of_each_byte)
+            await self.stream.write(packed(kind, piece))
         if part is not None:
             await self.stream.settled()
             await self.watch.vanish()

@@ -7,6 +7,7 @@ from typing import Any
 ABI_NAMES = {"arm64-v8a": "aarch64", "armeabi-v7a": "armv8l", "x86_64": "x86_64", "x86": "i686"}
 """ABI → what `uname -m` says."""
 
+HOST = "127.0.0.1"
 COOL_BATTERY, HOT_BATTERY = 27.5, 43.0
 COOL_SKIN, HOT_SKIN = 31.0, 46.5
 
@@ -73,6 +74,8 @@ class DeviceState:
     fixed_performance: bool = False
     """What `cmd power set-fixed-performance-mode-enabled` changes."""
 
+    host: str = HOST
+    """The address of this machine at which adb finds it: `::1` is a device with an IPv6 address."""
     shell_v2: bool = True
     """False is a device before Android 7: no exit status, no standard input that ends, standard error mixed in."""
     authorized: bool = True

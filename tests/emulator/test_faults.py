@@ -159,6 +159,20 @@ def test_a_delay_comes_before_every_answer(adb: Adb, emulator: Start) -> None:
         process.kill()
 
 
+def test_a_slow_command_begins_late_and_its_output_trickles_but_all_of_it_comes(adb: Adb, emulator: Start) -> None:
+    device = emulator()
+    serial = adb.connect(device)
+    late = device.faults.slow("seq", before=0.2, each=0.01)
+    done = adb("shell", "seq 5; exit 3", serial=serial)
+    assert (done.stdout, done.returncode) == (b"1\n2\n3\n4\n5\n", 3)
+    assert late.happened.is_set()
+    device.faults.slow("echo", each=3600)
+    with adb.start("shell", "echo slowly", serial=serial) as process:
+        wait_until(lambda: device.log[-1].bytes == len(b"slowly\n"))
+        assert process.poll() is None, "the device has the output, and keeps it for another hour"
+        process.kill()
+
+
 def test_an_old_device_gives_no_status_and_ends_lines_with_carriage_returns(
     adb: Adb, emulator: Start, file: Path
 ) -> None:

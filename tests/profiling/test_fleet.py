@@ -183,3 +183,17 @@ def test_an_interrupt_ends_devices_that_would_go_on_for_ever(tmp_path: Path) -> 
         profile_devices(job(min_runs=10**7, max_runs=10**7), phones, tmp_path / "l.json")
     assert endless.log[-1] == ("close",)
     assert load_latency(table_of(tmp_path / "l.json", "endless")).runs[0].complete is False
+
+
+def test_an_interrupt_ends_devices_that_are_kept_at_work_for_a_day(tmp_path: Path) -> None:
+    def interrupted(_: tuple[str, ...], number: int) -> float:
+        if number > 100:
+            raise KeyboardInterrupt
+        return 2.0
+
+    working = Phone("working", steady)
+    with pytest.raises(KeyboardInterrupt):
+        phones = [Phone("interrupted", interrupted), working]
+        profile_devices(job(sustained_seconds=86400), phones, tmp_path / "l.json")
+    assert working.log[-1] == ("close",)
+    assert ("canary",) not in working.log, "it was still getting warm"

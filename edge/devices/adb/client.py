@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from common import sha256_bytes, sha256_file
-from edge.devices.adb.executable import Finished, find_adb, list_devices, run_adb
+from common import sha256_file
+from edge.devices.adb.executable import NETWORK_SERIAL, Finished, find_adb, list_devices, run_adb
 from edge.errors import DeviceError, DeviceGoneError, DeviceLostError
 
 SECONDS_TO_ANSWER = 30.0
@@ -29,7 +30,6 @@ RECONNECT_SECONDS = 2.0
 """Not at every poll: a connection that is being made would be cut."""
 BYTES_PER_SECOND = 1 << 20
 """Slower than any USB cable: a transfer may take this long."""
-NETWORK_SERIAL = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+):[0-9]{1,5}")
 REFUSALS = re.compile(
     r"No space left|Permission denied|Read-only file system|couldn't create|Is a directory|No such file"
 )
@@ -120,27 +120,30 @@ class Adb:
             raise DeviceLostError(f"{self.serial}: {remote} arrived as {found[:12]}…, not {expected[:12]}…; try again")
 
     def pull(self, remote: str, local: Path) -> None:
-        """Copy a file from the device and compare it with what is there."""
-        size = int(self.script('wc -c < "$1"', remote).strip() or 0)
+        """Copy a file from the device; raises DeviceLostError when the device goes away or sends a part of it."""
+        size = self.size(remote)
         done = run_adb(["-s", self.serial, "pull", remote, local.absolute()], _transfer_s(size), self._adb)
         self._check_transfer(done, f"reading {remote}")
-        if (found := sha256_file(local)) != (expected := self.sha256(remote, size)):
-            local.unlink()
-            raise DeviceLostError(f"{self.serial}: {remote} came as {found[:12]}…, not {expected[:12]}…; try again")
+        if (found := local.stat().st_size) != size:
+            raise DeviceLostError(f"{self.serial}: {remote} came with {found} bytes, not {size}; try again")
+
+    def size(self, remote: str) -> int:
+        """Return how many bytes a file on the device has."""
+        said = self.script('wc -c < "$1"', remote).strip()
+        if not re.fullmatch("[0-9]{1,18}", said):
+            raise DeviceError(f"{self.serial}: size of {remote} cannot be read: {_line(said)!r}")
+        return int(said)
 
     def sha256(self, remote: str, size: int) -> str:
-        """Return the SHA-256 of a file on the device, read back where the device cannot hash."""
+        """Return the SHA-256 of a file on the device, pulled where the device cannot hash."""
         for program in (["sha256sum"], ["toybox", "sha256sum"]):
             done = self.try_shell([*program, remote], _transfer_s(size))
             if match := re.match(r"\\?([0-9a-f]{64})\s", done.text):
                 return match[1]
-        return sha256_bytes(self._read(remote, size))
-
-    def _read(self, remote: str, size: int) -> bytes:
-        done = self.try_shell(["cat", remote], _transfer_s(size))
-        if done.status != 0:
-            raise DeviceError(f"{self.serial}: {remote} cannot be read: {_line(done.text)}")
-        return done.data
+        with TemporaryDirectory() as folder:
+            local = Path(folder) / "pulled"
+            self.pull(remote, local)
+            return sha256_file(local)
 
     def state(self) -> str:
         """Return the device's state as adb sees it, `absent` where it does not see it."""
@@ -159,7 +162,8 @@ class Adb:
                 if self.state() != "device" and time.monotonic() >= reconnect_at:
                     self._reconnect()
                     reconnect_at = time.monotonic() + RECONNECT_SECONDS
-                if self._sentinelled(["true"], GRACE_SECONDS).status == 0:
+                patience = min(deadline - time.monotonic(), SECONDS_TO_ANSWER)
+                if self._sentinelled(["true"], max(patience, GRACE_SECONDS)).status == 0:
                     return
             except DeviceError as error:
                 reason = error

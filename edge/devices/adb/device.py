@@ -72,11 +72,15 @@ class AdbDevice:
     def open(
         self, bundle: "Bundle", artifact: Artifact, programs: Sequence[str], threads: int
     ) -> "Iterator[AdbWorkload]":
-        """Push what is missing and load programs; on leaving, settings are what they were."""
+        """Push what is missing and load programs; on leaving, settings are what they were.
+
+        What pushes that were killed have left is removed: one command at a time has a device.
+        """
         runner = find_device_runner(self.runner, artifact.runtime)
         options = self._options
         place = Place(self.adb, self.store, self.facts, self._mask, options.answer_s)
         with changed(self.adb, options.wanted):
+            self.store.remove_parts()
             workload = AdbWorkload(
                 place, lambda: runner.open(place, bundle, artifact, programs, threads), options, self._sleep
             )

@@ -23,6 +23,9 @@ LISTED = re.compile(
     r"|host|detached|unknown|no device|no permissions(?: .*?)?)(?P<facts>(?:\s+[a-z_]+:\S+)*)\s*"
 )
 """A line of `adb devices -l`. Only such facts may follow the state; a serial that contains a state is read whole."""
+NETWORK_SERIAL = re.compile(r"(\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._\-]+)?\]|[A-Za-z0-9.\-]+):[0-9]{1,5}")
+"""Host and port, which is what `adb connect` takes. Devices that adb finds by itself have other names: over USB, by
+mDNS (`adb-R5CT1234-abcdef._adb-tls-connect._tcp`), Android Studio's emulators (`emulator-5554`)."""
 FACT = re.compile(r"(product|model|device|transport_id):(\S+)")
 REMEDIES = {
     "unauthorized": "unlock it and accept this computer in its dialog on USB debugging",
@@ -142,10 +145,13 @@ def parse_devices(text: str) -> list[Listed]:
 def choose_devices(wanted: str | None, adb: Path | None = None) -> list[str]:
     """Return the serials to use: the one `wanted`, every usable one for "all", and for None the only one there is.
 
-    Raises DeviceError, naming what adb sees, when there is none, when several are there and none was named, or when the
-    one wanted cannot be used.
+    A host and port that adb does not see yet, or not any more, is connected to. Raises DeviceError, naming what adb
+    sees, when there is none, when several are there and none was named, or when the one wanted cannot be used.
     """
     listed = list_devices(adb)
+    if wanted and NETWORK_SERIAL.fullmatch(wanted) and wanted not in [device.serial for device in listed]:
+        run_adb(["connect", wanted], SECONDS_TO_LIST, adb)
+        listed = list_devices(adb)
     usable = [device.serial for device in listed if device.problem is None]
     problems = "; ".join(device.problem for device in listed if device.problem)
     if wanted not in (None, "all"):

@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from edge.devices.adb.client import Adb
+from edge.devices.adb.client import SECONDS_TO_ANSWER, Adb
 from edge.errors import DeviceError, DeviceLostError
 
 PROPERTIES = {
@@ -150,12 +150,24 @@ def read_facts(adb: Adb) -> Facts:
     )
 
 
-def read_conditions(adb: Adb) -> dict[str, Any]:
-    """Return what changes while a device works: temperature, thermal status, frequencies; None for what is not told."""
-    battery = parse_battery(adb.try_shell(["dumpsys", "battery"]).text)
-    khz = parse_frequencies(adb.try_shell(["sh", "-c", FREQUENCIES, "sh", "scaling_cur_freq"]).text)
+def read_conditions(adb: Adb, timeout_s: float = SECONDS_TO_ANSWER) -> dict[str, Any]:
+    """Return what changes while a device works: temperature, thermal status, frequencies; None for what is not told.
+
+    What takes longer than `timeout_s` is not told. Raises DeviceLostError when the device goes away.
+    """
+
+    def said(*command: str) -> str:
+        try:
+            return adb.try_shell(command, timeout_s).text
+        except DeviceLostError:
+            raise
+        except DeviceError:
+            return ""
+
+    battery = parse_battery(said("dumpsys", "battery"))
+    khz = parse_frequencies(said("sh", "-c", FREQUENCIES, "sh", "scaling_cur_freq"))
     return {
-        "thermal_status": parse_thermal_status(adb.try_shell(["dumpsys", "thermalservice"]).text),
+        "thermal_status": parse_thermal_status(said("dumpsys", "thermalservice")),
         "battery_c": battery.temperature_c,
         "battery_percent": battery.level_percent,
         "plugged": battery.plugged,

@@ -1,5 +1,6 @@
 """Files on a device, named by their SHA-256: nothing is copied twice, and what is there is whole."""
 
+import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ ROOT = "/data/local/tmp/dsnet-edge"
 SIZE = 'if [ -f "$1" ]; then wc -c < "$1"; fi'
 ARRIVED = 'chmod 755 "$1" && mv -f "$1" "$2"'
 LINKED = """[ -d "$1" ] && exit; partial="$2"; mkdir -p "$partial"; target="$1"; shift 2
-while [ $# -gt 0 ]; do ln -s "$1" "$partial/$2" || exit; shift 2; done; mv "$partial" "$target\""""
+while [ $# -gt 0 ]; do ln -sf "$1" "$partial/$2" || exit; shift 2; done; mv "$partial" "$target\""""
+SIZES = 'for file in "$1"/*; do if [ -f "$file" ]; then wc -c < "$file"; fi; done'
+PARTS = 'rm -rf "$1"/*.part'
 
 
 class Store:
@@ -48,10 +51,18 @@ class Store:
         self._adb.persistently(lambda: self._adb.script(LINKED, remote, remote + self._partial, *links))
         return remote
 
-    def clean(self) -> None:
-        """Remove everything of ours from the device."""
+    def remove_parts(self) -> None:
+        """Remove what interrupted copies have left. What cannot be removed takes space and does no other harm."""
+        self._adb.persistently(lambda: self._adb.try_shell(["sh", "-c", PARTS, "sh", ROOT]))
+
+    def clean(self) -> int:
+        """Remove everything of ours from the device; returns how many bytes its files had."""
         self._there.clear()
-        self._adb.shell(["rm", "-rf", ROOT])
+        sizes = self._adb.persistently(lambda: self._adb.script(SIZES, ROOT)).split()
+        if not all(re.fullmatch("[0-9]{1,18}", size) for size in sizes):
+            raise DeviceError(f"{self._adb.serial}: sizes in {ROOT} cannot be read: {' '.join(sizes)[:100]!r}")
+        self._adb.persistently(lambda: self._adb.shell(["rm", "-rf", ROOT]))
+        return sum(map(int, sizes))
 
     def _bring(self, path: Path, remote: str, size: int) -> None:
         if self._adb.script(SIZE, remote).strip() == str(size):

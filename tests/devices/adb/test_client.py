@@ -12,8 +12,9 @@ from edge.devices.adb.client import Adb, quoted
 from edge.devices.adb.executable import ADB_VARIABLE, find_adb
 from edge.devices.adb.facts import read_facts
 from edge.devices.adb.store import ROOT, Store
-from edge.errors import DeviceError, DeviceLostError, RuntimeUnavailableError
+from edge.errors import DeviceError, DeviceGoneError, DeviceLostError, RuntimeUnavailableError
 from tests.devices.adb.conftest import Phone
+from tests.emulator.fixtures import Adb as RealAdb
 
 Start = Callable[..., Phone]
 HOSTILE = [
@@ -77,6 +78,58 @@ def test_a_hostile_serial_is_a_device_that_is_not_there(
     with pytest.raises(DeviceLostError, match="not found"):
         Adb(serial).shell(["true"])
     assert not (tmp_path / "pwned").exists()
+
+
+SERIALS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(SERIALS, st.sampled_from(HOSTILE[:-2])))
+def test_no_serial_is_ever_run(started: Phone, serial: str) -> None:
+    with pytest.raises(DeviceError):
+        Adb(serial).shell(["true"])
+    assert_not_injected(started)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.text(st.characters(exclude_categories=["Cs", "Cc"])), st.sampled_from(HOSTILE)))
+def test_no_model_name_is_ever_run(started: Phone, model: str) -> None:
+    started.emulator.state.model = model
+    assert read_facts(started.adb).model in (model or None, model.strip() or None)
+    assert_not_injected(started)
+
+
+@pytest.mark.parametrize(
+    ("serial", "connects"),
+    [
+        ("192.168.0.7:5555", True),
+        ("phone.local:40001", True),
+        ("[::1]:5555", True),
+        ("[fe80::1%wlan0]:5555", True),
+        ("emulator-5554", False),
+        ("0A281JEC200123", False),
+        ("adb-R5CT1234-abcdef._adb-tls-connect._tcp", False),
+        ("adb-R5CT1234-abcdef (2)._adb-tls-connect._tcp", False),
+        ("[fe80::1%wlan0; reboot]:5555", False),
+    ],
+)
+def test_a_lost_device_is_connected_to_only_where_its_serial_is_a_host_and_a_port(
+    serial: str, connects: bool, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    blind = tmp_path / "adb"
+    blind.write_text(f'#!/bin/sh\necho "$*" >> "{said}"\n')
+    blind.chmod(0o755)
+    with pytest.raises(DeviceGoneError):
+        Adb(serial, blind, back_within_s=0).wait()
+    assert (f"connect {serial}" in said.read_text().splitlines()) is connects
+
+
+def test_a_phone_at_an_ipv6_address_is_connected_again(phone: Start, adb: RealAdb) -> None:
+    target = phone(host="::1")
+    adb("kill-server")
+    target.adb.wait()
+    assert target.adb.shell(["echo", target.serial]).startswith("[::1]:")
 
 
 @pytest.mark.parametrize("model", HOSTILE[:5])
@@ -162,10 +215,25 @@ def test_cleaning_removes_everything_and_the_next_file_is_pushed_again(phone: St
     file = tmp_path / "file"
     file.write_bytes(b"content")
     store = Store(target.adb)
-    store.ensure(file)
-    store.clean()
+    store.folder([file])
+    target.emulator.path(f"{ROOT}/0.part").write_bytes(b"half")
+    assert store.clean() == len("content") + len("half")
     assert not target.emulator.path(ROOT).exists()
+    assert store.clean() == 0
     assert target.emulator.path(store.ensure(file)).read_bytes() == b"content"
+
+
+def test_what_killed_pushes_have_left_is_removed_and_nothing_else(phone: Start, tmp_path: Path) -> None:
+    target = phone()
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    folder = Store(target.adb).folder([file])
+    before = set(target.emulator.path(ROOT).iterdir())
+    target.emulator.path(f"{ROOT}/a.part").write_bytes(b"half")
+    target.emulator.path(f"{ROOT}/folder-b.part").mkdir()
+    Store(target.adb).remove_parts()
+    assert set(target.emulator.path(ROOT).iterdir()) == before
+    assert target.adb.shell(["cat", f"{folder}/file"]) == "content"
 
 
 def test_a_file_is_pulled_whole(phone: Start, tmp_path: Path) -> None:
@@ -186,13 +254,27 @@ def test_a_phone_that_vanishes_in_a_pull_and_comes_back_gives_the_whole_file(pho
     assert (tmp_path / "result").read_bytes() == data
 
 
-def test_a_phone_that_cannot_hash_is_read_back(phone: Start, tmp_path: Path) -> None:
+def test_what_is_on_a_phone_that_cannot_hash_is_pulled_also_when_it_vanishes_and_comes_back(
+    phone: Start, tmp_path: Path
+) -> None:
     target = phone()
     for tool in ("sha256sum", "toybox"):
         target.emulator.install_tool(tool, "#!/system/bin/sh\necho not found\nexit 127\n")
     file = tmp_path / "file"
     file.write_bytes(os.urandom(50_000))
-    assert target.emulator.path(Store(target.adb).ensure(file)).read_bytes() == file.read_bytes()
+    fault = target.emulator.faults.vanish("pull", at=10_000, back_after=0.1)
+    remote = Store(target.adb).ensure(file)
+    assert fault.happened.is_set()
+    assert target.emulator.path(remote).read_bytes() == file.read_bytes()
+    assert target.emulator.log.pulled.popitem()[1] > len(file.read_bytes()), "once in part, once whole"
+
+
+def test_a_size_that_cannot_be_read_is_an_error_and_not_zero(phone: Start, tmp_path: Path) -> None:
+    target = phone()
+    target.emulator.path("/data/local/tmp/x").write_bytes(b"x")
+    target.emulator.install_tool("wc", "#!/system/bin/sh\necho many\n")
+    with pytest.raises(DeviceError, match="size of /data/local/tmp/x cannot be read: 'many'"):
+        target.adb.pull("/data/local/tmp/x", tmp_path / "x")
 
 
 def test_a_phone_without_timeout_still_answers(phone: Start) -> None:

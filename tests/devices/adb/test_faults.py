@@ -8,9 +8,12 @@ import pytest
 
 from edge.bundle.manifest import Artifact
 from edge.bundle.reader import Bundle
+from edge.cli import main
+from edge.devices.adb import client
 from edge.devices.adb.client import Adb
 from edge.devices.adb.device import AdbDevice, Options
 from edge.devices.adb.executable import choose_devices
+from edge.devices.adb.facts import read_conditions
 from edge.devices.adb.runners.native import variable
 from edge.devices.adb.store import ROOT
 from edge.errors import DeviceError, DeviceGoneError, DeviceLostError, MeasurementError, RuntimeUnavailableError
@@ -94,6 +97,41 @@ def test_a_phone_that_vanishes_between_blocks_and_comes_back_is_profiled_to_the_
     fault = target.emulator.faults.vanish_after("thermalservice", nth=3, back_after=0.3)
     assert_whole(profile(target))
     assert fault.happened.is_set()
+
+
+def test_what_a_killed_push_has_left_is_gone_when_the_phone_is_profiled_again(phone: Start, profile: Profile) -> None:
+    target = phone()
+    target.emulator.faults.vanish("push", at=10)
+    with pytest.raises(DeviceLostError):
+        profile(target, GONE)
+    assert list(target.emulator.path(ROOT).glob("*.part"))
+    target.emulator.plug_in()
+    assert_whole(profile(target))
+    assert list(target.emulator.path(ROOT).glob("*.part")) == []
+
+
+def test_resume_goes_on_with_a_phone_that_was_lost(
+    phone: Start, profile: Profile, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, out = phone(), tmp_path / "l.json"
+    target.emulator.faults.vanish("command", RUNNER, lines=LOADED + 30)
+    with pytest.raises(DeviceLostError, match="the same command with --resume goes on"):
+        profile(target, GONE)
+    (kept,) = load_latency(out).runs
+    target.emulator.plug_in()
+    chosen = ["--runtime", "executorch", "--precision", "fp32", "--min-runs", "30", "--max-runs", "30"]
+    command = ["profile", str(bundle.root), *chosen, "--out", str(out), "--device", target.serial, "--resume"]
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert not ended.value.code, capsys.readouterr().err
+    (run,) = load_latency(out).runs
+    assert_whole(run)
+    assert [entry.first_run_ms for entry in run.entries] == [entry.first_run_ms for entry in kept.entries]
+    asked = len(target.emulator.log)
+    with pytest.raises(SystemExit):
+        main(command)
+    assert load_latency(out).runs == [run], "finished: it stays as it is"
+    assert {entry.kind for entry in target.emulator.log[asked:]} <= {"command"}
 
 
 def test_of_a_phone_that_stays_away_finished_blocks_are_kept_and_the_same_command_goes_on(
@@ -218,6 +256,38 @@ def test_an_answer_that_ends_early_is_a_lost_phone_and_asked_for_again(phone: St
     run = profile(target)
     assert run.environment["model"] == "Pixel 8"
     assert fault.happened.is_set()
+
+
+@pytest.mark.parametrize("match", ["getprop", RUNNER, "thermalservice"])
+@pytest.mark.parametrize("slow", [{"before": 2.0}, {"each": 0.0005}], ids=["late", "trickling"])
+def test_a_slow_answer_is_waited_for_and_is_no_lost_phone(
+    phone: Start, profile: Profile, match: str, slow: dict[str, Any]
+) -> None:
+    target = phone()
+    fault = target.emulator.faults.slow(match, **slow)
+    run = profile(target)
+    assert fault.happened.is_set()
+    assert_whole(run)
+    assert run.environment["model"] == "Pixel 8"
+    assert {conditions["thermal_status"] for conditions in run.environment["conditions"]} == {0}
+    asked = target.emulator.log.commands
+    assert [sum(word in command for command in asked) for word in (RUNNER, "getprop")] == [1, 1], "nothing twice"
+
+
+def test_a_phone_that_takes_long_to_greet_is_back_all_the_same(phone: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "GRACE_SECONDS", 0.2)
+    target = phone()
+    target.emulator.faults.delay = 1
+    Adb(target.serial, back_within_s=30).wait()
+    assert Adb(target.serial).shell(["echo", "here"]) == "here\n"
+
+
+def test_conditions_that_take_too_long_are_unknown_and_end_no_run(phone: Start) -> None:
+    target = phone()
+    target.emulator.install_tool("dumpsys", "#!/system/bin/sh\nsleep 600\n")
+    conditions = read_conditions(target.adb, timeout_s=1)
+    assert (conditions["thermal_status"], conditions["battery_c"]) == (None, None)
+    assert len(conditions["khz"]) == 9
 
 
 def test_a_command_that_hangs_is_ended_in_time(phone: Start) -> None:

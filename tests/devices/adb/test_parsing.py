@@ -26,9 +26,11 @@ def test_every_line_of_adb_devices_is_a_device_with_its_state() -> None:
         ("192.168.1.7:40001", "offline"),
         ("????????????", "no permissions"),
         ("adb-9B1-x (2)._adb-tls-connect._tcp", "device"),
+        ("[fe80::1%wlan0]:5555", "device"),
+        ("emulator-5554", "device"),
     ]
     assert listed[0].facts["model"] == "Pixel_8"
-    assert [device.problem is None for device in listed] == [True, False, False, False, True]
+    assert [device.problem is None for device in listed] == [True, False, False, False, True, True, True]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ R58M123ABC             unauthorized usb:1-2 transport_id:4
 ????????????           no permissions (user in plugdev group; are your udev rules wrong?); see \
 [http://developer.android.com/tools/device.html] usb:1-1 transport_id:5
 adb-9B1-x (2)._adb-tls-connect._tcp device product:a model:b device:c transport_id:11
+[fe80::1%wlan0]:5555   device product:a model:b device:c transport_id:12
+emulator-5554          device product:sdk_gphone64 model:sdk_gphone64 device:emu64x transport_id:13
 
 """
 

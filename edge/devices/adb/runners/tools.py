@@ -50,8 +50,7 @@ def bring(tool: str, place: Place) -> str:
 
 def version(tool: str, path: str, place: Place) -> str:
     """Return a name for a tool that does not tell its version: the beginning of its SHA-256."""
-    size = int(place.adb.script('wc -c < "$1"', path))
-    return f"{tool} {place.adb.sha256(path, size)[:12]}"
+    return f"{tool} {place.adb.sha256(path, place.adb.size(path))[:12]}"
 
 
 def unparsed(tool: str, text: str) -> MeasurementError:
