@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.bundle.manifest import HeldOut, Statistic
 from edge.calibration.budget import Budget
@@ -15,7 +16,7 @@ FOLDS = 5
 LEAST_IMAGES = 10 * FOLDS
 
 
-def cross_fit(case: Case, budget: Budget, fit: Fit, seed: int = 0) -> HeldOut | None:
+def cross_fit(case: Case, budget: Budget, fit: Fit) -> HeldOut | None:
     """Return what rules fitted to four fifths of the images do on the last fifth, over all five; None: too few images.
 
     Every image is judged by a rule that did not see it (Stone, Cross-validatory choice and assessment of statistical
@@ -23,18 +24,28 @@ def cross_fit(case: Case, budget: Budget, fit: Fit, seed: int = 0) -> HeldOut | 
     share images with each other, which the intervals leave out (Bates, Hastie & Tibshirani, Cross-validation: what does
     it estimate and how well does it do it?, JASA 2024).
     """
+    folds = held_out_folds(case, budget, fit)
+    return judged([routing for _, routing in folds], budget, FOLDS) if folds else None
+
+
+def held_out_folds(
+    case: Case, budget: Budget, fit: Fit, seed: int = 0
+) -> list[tuple[NDArray[np.intp], Routing]] | None:
+    """Return the images of each fold and what a rule fitted to the other folds does with them.
+
+    None: too few images, or a budget that can be met on all images but not without some of them.
+    """
     if case.images < LEAST_IMAGES:
         return None
-    folds = np.array_split(np.random.default_rng(seed).permutation(case.images), FOLDS)
-    routings = []
-    for held in folds:
+    found = []
+    for held in np.array_split(np.random.default_rng(seed).permutation(case.images), FOLDS):
         rest = np.setdiff1d(np.arange(case.images), held)
         try:
-            fitted = fit(case.take(rest), budget)
+            policy = fit(case.take(rest), budget).policy
         except CalibrationError:
-            return None  # feasible on all images, but not without these: no honest estimate can be given
-        routings.append(route(fitted.policy, case.take(held)))
-    return judged(routings, budget, FOLDS)
+            return None
+        found.append((held, route(policy, case.take(held))))
+    return found
 
 
 def judged(routings: Sequence[Routing], budget: Budget, folds: int) -> HeldOut:
