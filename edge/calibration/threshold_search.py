@@ -151,18 +151,17 @@ class Search:
         known = [rule for rule in known if region.holds(rule)]
         for rule in known:
             mixture.add(rule)
-        bounds: list[_Bound] = []
-        while len(bounds) < STEPS:
-            bounds.append(self._bound(region, multipliers))
-            known.append(bounds[-1].rule)
-            mixture.add(known[-1])
+        tightest = tried = self._bound(region, multipliers)
+        for _ in range(STEPS):
+            known.append(tried.rule)
+            mixture.add(tried.rule)
             within_reach = mixture.solve()
-            tightest = max(bounds, key=lambda tried: tried.goal)
             if tightest.goal >= self._best_goal:
                 return None
             if within_reach - tightest.goal < CLOSE * (self._best_goal - tightest.goal):
                 break
-            multipliers = mixture.multipliers
+            tried = self._bound(region, mixture.multipliers)
+            tightest = max(tightest, tried, key=lambda bound: bound.goal)
         self._improve(self._rules.rule(mixture.mean), region)
         beating = int(tightest.weights[self._goal]) * (self._best_goal - 1) + tightest.allowed
         if int(tightest.weights @ tightest.rule.totals) > beating:
@@ -184,11 +183,12 @@ class Search:
     def _weights(self, multipliers: Reals) -> Integers:
         """Return multipliers as integers such that no weighted total reaches 2⁶² (`Chain`).
 
-        A weight of at least 1 on all rows lets the cheapest of equally good rules win. It must not loosen the bound, so
-        it is added only where the goal's weight exceeds whole totals.
+        Multipliers count in shares of the largest totals, so that of the goal is 1. A hundredth is left for rounding.
+        A weight of at least 1 on all rows lets the cheapest of equally good rules win. It can loosen the bound, so it
+        is added only where each row's whole total then weighs no more than one unit of the goal.
         """
         most = self._rules.most
-        unit = 2.0**61 / max(1.0, float(multipliers.sum()))
+        unit = 0.99 * 2.0**62 / (1 + float(multipliers.sum()))
         weights = np.empty_like(most)
         weights[self._goal] = max(1, int(unit / most[self._goal]))
         least = int(np.all(weights[self._goal] >= most[self._limited]))
