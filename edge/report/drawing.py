@@ -88,6 +88,8 @@ class Table:
     rows: Sequence[Sequence[str]]
     words: Sequence[int] = (0,)
     """Positions of the columns that hold words; the others hold numbers."""
+    links: Sequence[str] = ()
+    """Names of the places in the page that the rows lead to; none for a table that leads nowhere."""
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,12 @@ def test_the_page_holds_no_colour_that_a_theme_cannot_change(html: str) -> None:
     assert re.findall(r"#[0-9a-f]{6}\b", html[html.index("<body>") :]) == []
 
 
+def test_an_overview_leads_to_every_section(elements: Elements) -> None:
+    links = [str(link) for link in elements.all("href") if str(link).startswith("#run-")]
+    assert links == ["#run-1", "#run-2"]
+    assert {link.removeprefix("#") for link in links} <= set(elements.all("id"))
+
+
 def test_the_same_content_gives_the_same_bytes(report: Report, html: str) -> None:
     assert Page.of(report).html() == html
 
