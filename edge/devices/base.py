@@ -31,14 +31,19 @@ class Workload(Protocol):
 
 
 @runtime_checkable
-class RemoteWorkload(Workload, Protocol):
-    """A workload on a device that gets hot, and that may go away and come back."""
+class RestableWorkload(Workload, Protocol):
+    """A workload on a device that gets hot or busy, so that a block measured then is better measured again."""
+
+    def cool_down(self) -> None:
+        """Let the device rest, or other programs finish, for a while."""
+
+
+@runtime_checkable
+class RemoteWorkload(RestableWorkload, Protocol):
+    """A workload on a device that may go away and come back."""
 
     def conditions(self) -> dict[str, Any]:
         """Return what may explain the last block's times: temperature, thermal status, clocks."""
-
-    def cool_down(self) -> None:
-        """Let the device rest for a while."""
 
     def recover(self) -> None:
         """Wait for a device that was lost and load the programs again; raises DeviceLostError if it stays away."""

@@ -1,13 +1,12 @@
 """This machine as a device."""
 
 import gc
-import hashlib
 import os
 import platform
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -28,9 +27,12 @@ if TYPE_CHECKING:
 
 Runner = Literal["python", "native"]
 RUNNERS: tuple[Runner, ...] = get_args(Runner)
-CANARY = bytes(1 << 20)
-"""1 MiB, hashed in about 1 ms: long against the clock's resolution, short against a block, and it fits the caches."""
 CANARY_RUNS = 5
+REST_SECONDS = 0.25
+"""How long other programs are waited for before a block is measured again."""
+CANARY_MATRIX = np.ones((96, 96), np.int32)
+"""Multiplied without a BLAS, in about 0.5 ms."""
+CANARY_VECTOR = np.ones(1 << 20, np.float32)
 IMAGE_SEED = 0
 
 
@@ -73,11 +75,17 @@ class LocalDevice:
 class LocalWorkload:
     """A session's programs, timed in this process on one image of Gaussian noise."""
 
-    def __init__(self, session: Session, artifact: Artifact, clock: Callable[[], int] = perf_counter_ns) -> None:
+    def __init__(
+        self,
+        session: Session,
+        artifact: Artifact,
+        clock: Callable[[], int] = perf_counter_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         """Take a session that holds the head, where there is one; `clock` counts nanoseconds and never goes back."""
         self._session = session
         self._programs = {program.name: program for program in artifact.programs}
-        self._clock = clock
+        self._clock, self._sleep = clock, sleep
         inputs = (tensor for program in artifact.programs for tensor in program.inputs)
         shape = next(tensor.shape for tensor in inputs if tensor.name == IMAGE)
         noise = np.random.default_rng(IMAGE_SEED).standard_normal(shape, np.float32)
@@ -122,13 +130,20 @@ class LocalWorkload:
         choose(score(real_values(head, outputs, GATE_LOGITS)), self._thresholds)
 
     def canary_ms(self) -> float:
-        """Return the median time of hashing a fixed buffer on one core."""
-        return median(self._canary_once() for _ in range(CANARY_RUNS))
+        """Return the mean time of an integer product in the nearest caches and a sum over 4 MiB, on one core.
 
-    def _canary_once(self) -> float:
+        Networks need both, and what else runs on a machine slows either. The mean, as a median of runs this short would
+        miss the time that another program has the core.
+        """
         start = self._clock()
-        hashlib.sha256(CANARY)
-        return (self._clock() - start) / 1e6
+        for _ in range(CANARY_RUNS):
+            _ = CANARY_MATRIX @ CANARY_MATRIX
+            CANARY_VECTOR.sum()
+        return (self._clock() - start) / 1e6 / CANARY_RUNS
+
+    def cool_down(self) -> None:
+        """Let other programs finish."""
+        self._sleep(REST_SECONDS)
 
 
 @contextmanager

@@ -4,8 +4,8 @@ One *block* is a few runs of one unit in a row; one *round* is one block of ever
 the number of the round determine. Drift and other load thus hit all units alike. After every block a
 canary (fixed work) is timed and the run handed on to be saved, so that an interrupted one continues where it stopped.
 
-On a device that can get hot or go away, a block with a slow canary is measured again after a rest, and a block whose
-device was lost when the device is back, its programs loaded and warmed up anew.
+On a device that can get hot or busy, a block with a slow canary is measured again after a rest; on one that can go
+away, a block whose device was lost when the device is back, its programs loaded and warmed up anew.
 """
 
 import math
@@ -17,7 +17,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from edge.devices.base import RemoteWorkload, Workload
+from edge.devices.base import RemoteWorkload, RestableWorkload, Workload
 from edge.errors import DeviceLostError
 from edge.profiling.latency_table import Entry, Run
 from edge.profiling.quality import THROTTLED, not_steady
@@ -123,25 +123,24 @@ def _heat(
 
 
 def _measure_block(workload: Workload, run: Run, unit: Unit, settings: Settings) -> Run:
-    """Return the run with one more block of a unit, measured when the device was not too hot if that can be had."""
+    """Return the run with one more block of a unit, measured while the device was not slow if that can be had."""
 
     def timed() -> tuple[list[float], float]:
         return workload.run_block(unit, LEAD_IN_RUNS + settings.block_runs)[LEAD_IN_RUNS:], workload.canary_ms()
 
     block, canary_ms = timed()
-    if not isinstance(workload, RemoteWorkload):
-        return _with_block(run, unit, block, canary_ms)
     noted = dict(run.environment)
     rests = 0
     may_rest = settings.sustained_seconds is None and not noted.get("cool_down_given_up")
-    while may_rest and canary_ms > THROTTLED * noted["canary_reference_ms"]:
+    while isinstance(workload, RestableWorkload) and may_rest and canary_ms > THROTTLED * noted["canary_reference_ms"]:
         workload.cool_down()
         block, canary_ms = timed()
         rests += 1
         noted["remeasured_blocks"] = noted.get("remeasured_blocks", 0) + 1
         may_rest = rests < COOL_DOWNS
         noted["cool_down_given_up"] = not may_rest
-    noted["conditions"] = [*noted.get("conditions", []), workload.conditions()]
+    if isinstance(workload, RemoteWorkload):
+        noted["conditions"] = [*noted.get("conditions", []), workload.conditions()]
     return _with_block(run.model_copy(update={"environment": noted}), unit, block, canary_ms)
 
 

@@ -72,8 +72,12 @@ STYLE: Any = {
 }
 """Text stays text; a stranger's name with dollar signs is no formula."""
 
-OFFSETS = ((7, -4), (-7, -4), (0, 8), (0, -17), (7, 7), (-7, 7), (7, -15), (-7, -15), (0, 22), (0, -31))
-"""Where a label may stand, from its point, in pixels: the first free place is taken."""
+Offset = tuple[int, int]
+OFFSETS: Sequence[Offset] = (
+    *((7, -4), (-7, -4), (0, 8), (0, -17), (7, 7), (-7, 7), (7, -15), (-7, -15)),
+    *((0, 22), (0, -31), (7, 21), (-7, 21), (7, -29), (-7, -29)),
+)
+"""Where a label may stand, from its point, in pixels, the best place first."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Table:
     rows: Sequence[Sequence[str]]
     words: Sequence[int] = (0,)
     """Positions of the columns that hold words; the others hold numbers."""
+    links: Sequence[str] = ()
+    """Names of the places in the page that the rows lead to; none for a table that leads nowhere."""
 
 
 @dataclass(frozen=True)
@@ -123,28 +129,28 @@ def label_points(axes: Axes, labels: Sequence[tuple[float, float, str]], taken: 
     axes.figure.draw_without_rendering()  # lays the axes out
     points = axes.transData.transform([(x, y) for x, y in taken])
     blocked = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
+    renderer = FigureCanvasAgg(axes.figure).get_renderer()  # type: ignore[no-untyped-call]
     for x, y, text in labels:
-        places = [_label(axes, x, y, text, offset) for offset in OFFSETS]
-        boxes = [_extent(place) for place in places]
-        hidden = [sum(box.overlaps(other) for other in blocked) + _outside(axes, box) for box in boxes]
-        best = hidden.index(min(hidden))
-        blocked.append(boxes[best])
-        for number, place in enumerate(places):
-            if number != best:
-                place.remove()
+        label = axes.annotate(one_line(text), (x, y), OFFSETS[0], textcoords="offset points", fontsize=SMALL)
+        label.set_in_layout(False)
+        blocked.append(_place(label, axes, blocked, renderer))
 
 
-def _label(axes: Axes, x: float, y: float, text: str, offset: tuple[int, int]) -> Annotation:
-    side = "left" if offset[0] > 0 else "right" if offset[0] < 0 else "center"
-    shown = axes.annotate(one_line(text), (x, y), offset, textcoords="offset points", ha=side, fontsize=SMALL)
-    shown.set_in_layout(False)
-    return shown
+def _place(label: Annotation, axes: Axes, blocked: Sequence[Bbox], renderer: Any) -> Bbox:
+    """Move a label to the first place where it hides nothing, else to where it hides least; return its box."""
+    hidden: dict[Offset, int] = {}
+    for offset in OFFSETS:
+        box = _moved(label, offset, renderer)
+        hidden[offset] = sum(box.overlaps(other) for other in blocked) + _outside(axes, box)
+        if not hidden[offset]:
+            return box
+    return _moved(label, min(hidden, key=hidden.__getitem__), renderer)
 
 
-def _extent(text: Annotation) -> Bbox:
-    figure = text.figure
-    assert isinstance(figure, Figure)
-    return text.get_window_extent(FigureCanvasAgg(figure).get_renderer())  # type: ignore[no-untyped-call]
+def _moved(label: Annotation, offset: Offset, renderer: Any) -> Bbox:
+    label.set_position(offset)
+    label.set_horizontalalignment("left" if offset[0] > 0 else "right" if offset[0] < 0 else "center")
+    return label.get_window_extent(renderer)
 
 
 def _outside(axes: Axes, box: Bbox) -> int:

@@ -81,7 +81,7 @@ def examples(
         number: _example(chosen[number], sample, classes) for number, sample in enumerate(images) if number in chosen
     }
     if unreadable:
-        notes.append(f"{unreadable} images could not be read and are left out")
+        notes.append(f"left out because they cannot be read: {unreadable}")
     return Examples(
         point.name,
         len(scored),

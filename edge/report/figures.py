@@ -9,6 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, Scala
 
 from common.console import one_line
 from edge.bundle.describe import limit_text
+from edge.bundle.manifest import HeldOut
 from edge.report.content import DynamicPoint, Section, Sizes, StaticWidth
 from edge.report.drawing import (
     DYNAMIC,
@@ -52,6 +53,7 @@ def tradeoff(section: Section, peers: Sequence[Peer]) -> Chart | None:
         _mark_point(axes, point)
     for peer in peers:
         axes.plot(peer.mean_ms, peer.accuracy, "s", color=PEER, markersize=6, zorder=3)
+    bars = [spot for point in section.points if point.held_out for spot in _along_bars(point.held_out)]
     dynamic = [(point.mean_ms, point.accuracy, point.point.name) for point in section.points]
     others = [(peer.mean_ms, peer.accuracy, peer.name) for peer in peers]
     named = [*dynamic, *others]
@@ -59,7 +61,9 @@ def tradeoff(section: Section, peers: Sequence[Peer]) -> Chart | None:
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.set(xlabel="mean latency of one image, ms", title="top-1 accuracy")
     axes.margins(0.08, 0.12)
-    label_points(axes, [*named, *_width_labels(widths)], [*_along(front), *everything, *((x, y) for x, y, _ in named)])
+    label_points(
+        axes, [*named, *_width_labels(widths)], [*_along(front), *bars, *everything, *((x, y) for x, y, _ in named)]
+    )
     return Chart(
         name=f"tradeoff-{section.key}",
         title="Accuracy against latency",
@@ -184,6 +188,12 @@ def _along(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     corners = np.arange(len(line))
     steps = np.linspace(0, len(line) - 1, 8 * len(line))
     return list(zip(np.interp(steps, corners, xs).tolist(), np.interp(steps, corners, ys).tolist(), strict=True))
+
+
+def _along_bars(found: HeldOut) -> list[tuple[float, float]]:
+    """Return points on the two error bars."""
+    x, y = found.mean_ms, found.accuracy
+    return [*_along([(x.low, y.value), (x.high, y.value)]), *_along([(x.value, y.low), (x.value, y.high)])]
 
 
 def _bars_and_fill(section: Section) -> str:

@@ -34,6 +34,11 @@ class Block:
     """The warnings in a word each."""
     charts: Sequence[Chart]
 
+    @property
+    def link(self) -> str:
+        """Return the section's name within the page."""
+        return f"run-{self.section.key}"
+
 
 @dataclass(frozen=True)
 class Page:
@@ -146,7 +151,8 @@ def _overview(blocks: Sequence[Block]) -> Table:
         )
         for block in blocks
     ]
-    return Table(("measured", "narrowest, p50 ms", "widest, p50 ms", "operating points", "warnings"), rows)
+    columns = ("measured", "narrowest, p50 ms", "widest, p50 ms", "operating points", "warnings")
+    return Table(columns, rows, links=[block.link for block in blocks])
 
 
 def _widths(report: Report) -> Table:

@@ -6,7 +6,9 @@ import numpy as np
 
 from edge.devices import LocalDevice
 from edge.devices.local import LocalWorkload
+from edge.profiling import Settings, measure
 from edge.runtime import Array
+from tests.profiling.runs import a_run
 from tests.runtime import golden
 from tests.runtime.recording import RecordingSession, artifact, bright_is_hard, net
 
@@ -97,3 +99,20 @@ def test_the_fingerprint_holds_the_facts_a_latency_depends_on() -> None:
     assert facts["memory_bytes"] > 1 << 20
     assert json.loads(json.dumps(facts)) == facts
     assert LocalDevice().fingerprint() == facts, "it does not change from one run to the next"
+
+
+def test_a_block_beside_other_work_is_measured_again_after_a_rest() -> None:
+    looks, rests = [0], list[float]()
+
+    def clock() -> int:
+        """Time that passes three times as slowly from the 1,000th look at it until somebody rests."""
+        busy = len(looks) > 1000 and not rests
+        looks.append(looks[-1] + (3_000_000 if busy else 1_000_000))
+        return looks[-1]
+
+    session = RecordingSession(["prefix"], lambda *_: {"gate_logits": np.zeros((1, 2), np.float32)})
+    workload = LocalWorkload(session, golden.artifact(), clock, rests.append)
+    fresh = a_run(canary_reference_ms=1.0).model_copy(update={"entries": []})
+    run = measure(workload, fresh, [("prefix",)], Settings(min_runs=1000, max_runs=1000), save=lambda _: None)
+    assert (run.environment["remeasured_blocks"], len(rests)) == (1, 1)
+    assert {sample for block in run.entries[0].blocks_ms for sample in block} == {1.0}

@@ -43,6 +43,14 @@ def test_devices_lists_this_machine_and_phones_with_what_can_run(
         assert fact in shown
 
 
+def test_a_hostile_model_name_reaches_no_terminal(phone: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    phone(model="\x1b[2J[red]evil[/red] $(reboot)", soc="[/]\x07")
+    assert dsnet("devices") == 0
+    shown = capsys.readouterr().out
+    assert "\\x1b[2J[red]evil[/red] $(reboot)" in shown
+    assert {char for char in shown if not char.isprintable()} == {"\n"}
+
+
 def test_a_phone_that_is_away_keeps_no_other_from_being_listed(
     phone: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
