@@ -28,7 +28,7 @@ from convert.images import CheckImages, noise_images
 from convert.quiet import quiet
 from convert.slice_plan import ProgramPlan, plan_programs
 from convert.static_module import static_module
-from edge.bundle.manifest import Artifact
+from edge.bundle.manifest import Artifact, ThresholdPolicy
 from edge.bundle.nested.weights import weights_files
 from edge.bundle.plain_files import plain_files
 from edge.bundle.reader import Bundle, open_bundle
@@ -152,11 +152,12 @@ def compare_bytes(converted: Converted) -> dict[str, Any]:
     }
 
 
-def native_block(process: NativeProcess, units: Sequence[str], thresholds: int) -> Block:
-    """Return the block that the native runner times itself."""
+def native_block(process: NativeProcess, units: Sequence[str], widths: Sequence[int]) -> Block:
+    """Return the block that the native runner times itself, the gate's decision between `widths` included."""
+    policy = ThresholdPolicy(widths=list(widths), thresholds=[0.0] * (len(widths) - 1)).model_dump(mode="json")
 
     def block(runs: int) -> list[float]:
-        command = {"do": "block", "units": list(units), "runs": runs, "thresholds": [0.0] * thresholds}
+        command = {"do": "block", "units": list(units), "runs": runs, "policy": policy}
         samples: list[float] = process.ask(command)["samples_ms"]
         return samples
 
@@ -174,7 +175,6 @@ def compare_latency(
 ) -> dict[str, Any]:
     """Measure, per width: the nested tail against the plain one, prefix + tail against the ordinary export of the
     whole width, all in one process of the native runner, and the plain tail in Python."""
-    gate_thresholds = len(converted.widths) - 1
     tails = {width: f"tail_{width:02d}" for width in converted.widths}
     session = open_session(converted.bundle, converted.artifact, ["prefix", *tails.values()])
     (picture,) = (tensor for program in converted.artifact.programs[:1] for tensor in program.inputs)
@@ -188,10 +188,10 @@ def compare_latency(
             load(process, f"{tail} plain", "tail", tail, PLAIN + width, {"pte": str(converted.plain(width))})
             load(process, f"{tail} whole", "net", "net", WHOLE + width, {"pte": str(converted.whole(width))})
             units |= {
-                f"{tail} nested": native_block(process, [f"{tail} nested"], gate_thresholds),
-                f"{tail} plain": native_block(process, [f"{tail} plain"], gate_thresholds),
-                f"{tail} whole": native_block(process, [f"{tail} whole"], gate_thresholds),
-                f"{tail} dynamic": native_block(process, ["prefix", f"{tail} nested"], gate_thresholds),
+                f"{tail} nested": native_block(process, [f"{tail} nested"], converted.widths),
+                f"{tail} plain": native_block(process, [f"{tail} plain"], converted.widths),
+                f"{tail} whole": native_block(process, [f"{tail} whole"], converted.widths),
+                f"{tail} dynamic": native_block(process, ["prefix", f"{tail} nested"], converted.widths),
                 f"{tail} python": repeat(lambda tail=tail: session.run(tail, {"features": features})),  # type: ignore[misc]
             }
         entries = time_blocks(units, settings, on_block)
@@ -256,7 +256,7 @@ def compare_runtimes(
                 tail = f"tail_{width:02d}"
                 load(process, tail, "tail", tail, width, converted.nested_paths)
                 name = f"executorch {converted.artifact.precision} {width}"
-                units[name] = native_block(process, ["prefix", tail], len(widths) - 1)
+                units[name] = native_block(process, ["prefix", tail], widths)
         for precision, nested in litert.items():
             for width in widths:
                 chain = LiteRtChain([nested.root("prefix"), nested.root(f"tail_{width:02d}")])

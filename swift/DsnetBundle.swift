@@ -1,7 +1,7 @@
-// A dsnet bundle on Apple's systems: hydrate Core ML programs from nested weights, run prefix → gate → one tail.
+// A dsnet bundle on Apple's systems: hydrate Core ML programs from nested weights, run prefix → policy → tail.
 //
 // One file to copy into an app; only Apple's own frameworks; Swift 5 language mode, iOS 16 or macOS 13 and later. It
-// follows docs/bundle.md (manifest, choosing a width, nested weights) and docs/coreml.md, rule by rule.
+// follows docs/bundle.md (manifest, nested weights), docs/policies.md and docs/coreml.md, rule by rule.
 //
 // Written without an Apple machine: it has never been compiled or run.
 //
@@ -73,13 +73,122 @@ public struct Manifest: Decodable {
 
 public struct OperatingPoint: Decodable {
     public let name: String
-    public let widths: [Int]
-    public let thresholds: [Double]
+    public let policy: WidthPolicy
     public let artifactSha256: String
 
-    /// The width for a score: the one at the number of thresholds strictly below it.
-    public func width(forScore score: Double) -> Int {
-        widths[thresholds.filter { $0 < score }.count]
+    private enum CodingKeys: String, CodingKey {
+        case name, policy, widths, thresholds, artifactSha256
+    }
+
+    public init(from decoder: Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        name = try fields.decode(String.self, forKey: .name)
+        artifactSha256 = try fields.decode(String.self, forKey: .artifactSha256)
+        if fields.contains(.policy) {
+            policy = try fields.decode(WidthPolicy.self, forKey: .policy)
+        } else {
+            // Written before there were several policies.
+            policy = try WidthPolicy(
+                widths: fields.decode([Int].self, forKey: .widths),
+                rule: .thresholds(fields.decode([Double].self, forKey: .thresholds)))
+        }
+    }
+}
+
+/// Which width answers: docs/policies.md.
+public struct WidthPolicy: Decodable {
+    public enum Rule {
+        case thresholds([Double])
+        case utility(weights: [[Double]], biases: [Double], penalties: [Double])
+        case cascade(confidences: [Double])
+    }
+
+    /// Narrow → wide. Positions are indices into them.
+    public let widths: [Int]
+    public let rule: Rule
+
+    private enum CodingKeys: String, CodingKey {
+        case kind, widths, thresholds, weights, biases, penalties, confidences
+    }
+
+    init(widths: [Int], rule: Rule) throws {
+        self.widths = widths
+        self.rule = rule
+        guard !widths.isEmpty, zip(widths, widths.dropFirst()).allSatisfy({ $0 < $1 }), fits else {
+            throw BundleError("the numbers of an operating point do not fit its widths; calibrate again")
+        }
+    }
+
+    public init(from decoder: Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        let numbers = { (key: CodingKeys) in try fields.decode([Double].self, forKey: key) }
+        let kind = try fields.decode(String.self, forKey: .kind)
+        let rule: Rule
+        switch kind {
+        case "thresholds":
+            rule = .thresholds(try numbers(.thresholds))
+        case "utility":
+            let weights = try fields.decode([[Double]].self, forKey: .weights)
+            rule = .utility(weights: weights, biases: try numbers(.biases), penalties: try numbers(.penalties))
+        case "cascade":
+            rule = .cascade(confidences: try numbers(.confidences))
+        default:
+            throw BundleError("policy kind \(kind) is unknown; valid: thresholds, utility, cascade; update this file")
+        }
+        try self.init(widths: fields.decode([Int].self, forKey: .widths), rule: rule)
+    }
+
+    /// Whether `first` reads the gate's logits.
+    public var asksGate: Bool {
+        if case .cascade = rule { return false }
+        return widths.count > 1
+    }
+
+    /// The position of the width that runs first. Logits that are no numbers count as hard.
+    public func first(gateLogits: [Float]) throws -> Int {
+        switch rule {
+        case let .thresholds(thresholds):
+            let found = score(gateLogits: gateLogits)
+            return thresholds.filter { !($0 >= found) }.count
+        case let .utility(weights, biases, penalties):
+            guard weights[0].count == gateLogits.count else {
+                throw BundleError("the policy has weights for \(weights[0].count) gate logits, not \(gateLogits.count)")
+            }
+            var utilities = [Double]()
+            for position in widths.indices {
+                var sum = biases[position]
+                for (weight, logit) in zip(weights[position], gateLogits) {
+                    sum += weight * Double(logit)
+                }
+                utilities.append(1 / (1 + exp(-sum)) - penalties[position])
+            }
+            guard let highest = utilities.max(), !utilities.contains(where: { $0.isNaN }) else {
+                return widths.count - 1
+            }
+            return utilities.firstIndex(of: highest) ?? widths.count - 1
+        case .cascade:
+            return 0
+        }
+    }
+
+    /// Whether the answer of the width at a position stands; if not, the next one runs as well.
+    public func stands(at position: Int, logits: [Float]) -> Bool {
+        guard case let .cascade(confidences) = rule, position < confidences.count else { return true }
+        return confidence(logits: logits) >= confidences[position]
+    }
+
+    private var fits: Bool {
+        switch rule {
+        case let .thresholds(thresholds):
+            let ascend = zip(thresholds, thresholds.dropFirst()).allSatisfy { $0 <= $1 }
+            return thresholds.count + 1 == widths.count && ascend
+        case let .utility(weights, biases, penalties):
+            let counts = [weights.count, biases.count, penalties.count]
+            let columns = weights.first?.count ?? 0
+            return counts.allSatisfy { $0 == widths.count } && columns > 0 && weights.allSatisfy { $0.count == columns }
+        case let .cascade(confidences):
+            return confidences.count + 1 == widths.count && confidences.allSatisfy { $0 >= 0 }
+        }
     }
 }
 
@@ -137,12 +246,6 @@ public struct BundleFolder {
         self.root = root.resolvingSymlinksInPath()
         let data = try Data(contentsOf: self.root.appendingPathComponent("manifest.json"))
         manifest = try Self.decode(Manifest.self, data, format: "dsnet-bundle", of: \.format)
-        for point in manifest.operatingPoints ?? [] {
-            let ascends = zip(point.thresholds, point.thresholds.dropFirst()).allSatisfy { $0 <= $1 }
-            guard point.widths.count == point.thresholds.count + 1, ascends else {
-                throw BundleError("operating point \(point.name): widths and thresholds do not fit; calibrate again")
-            }
-        }
     }
 
     /// The content of a file of the manifest, after its place, size and SHA-256 have been checked.
@@ -177,6 +280,8 @@ public struct BundleFolder {
         let record: T
         do {
             record = try decoder.decode(type, from: data)
+        } catch let error as BundleError {
+            throw error
         } catch {
             throw BundleError("not a \(format) record: \(error)")
         }
@@ -511,25 +616,38 @@ public final class CoreMLNetwork: @unchecked Sendable {  // every property is a 
 
 /// Σ_j j · softmax(gate logits)_j, in float64.
 public func score(gateLogits: [Float]) -> Double {
-    let logits = gateLogits.map(Double.init)
-    let largest = logits.max() ?? 0
-    let weights = logits.map { exp($0 - largest) }
+    softmax(gateLogits).enumerated().reduce(0) { $0 + Double($1.offset) * $1.element }
+}
+
+/// The top-1 softmax probability, in float64.
+public func confidence(logits: [Float]) -> Double {
+    let probabilities = softmax(logits)
+    return probabilities.contains { $0.isNaN } ? .nan : probabilities.max() ?? .nan
+}
+
+private func softmax(_ logits: [Float]) -> [Double] {
+    let exact = logits.map { Double($0) }
+    let largest = exact.max() ?? 0
+    let weights = exact.map { exp($0 - largest) }
     let sum = weights.reduce(0, +)
-    return weights.enumerated().reduce(0) { $0 + Double($1.offset) * $1.element / sum }
+    return weights.map { $0 / sum }
 }
 
 /// Prefix (or side gate) and the bodies of one operating point, each loaded when an image first needs it.
 public actor DynamicNetwork {
     public struct Answer {
         public let label: String
+        /// The width that answered.
         public let width: Int
-        public let score: Double
+        /// The gate's score; nil when no gate ran.
+        public let score: Double?
         public let logits: [Float]
     }
 
     private let network: CoreMLNetwork
     private let point: OperatingPoint
-    private let head: MLModel
+    /// The prefix or side gate; nil where neither the policy nor a body needs it.
+    private let head: MLModel?
     private let isTrunk: Bool
     private var bodies: [Int: MLModel] = [:]
 
@@ -541,30 +659,52 @@ public actor DynamicNetwork {
             throw BundleError("operating point \(name) holds thresholds of another bundle; calibrate again")
         }
         isTrunk = network.folder.manifest.gate?.kind == "trunk"
-        guard let program = network.program(role: isTrunk ? "prefix" : "gate") else {
-            throw BundleError("this bundle has no gate to choose a width with")
-        }
         self.network = network
         self.point = point
-        head = try await network.load(program)
+        if isTrunk || point.policy.asksGate {
+            guard let program = network.program(role: isTrunk ? "prefix" : "gate") else {
+                throw BundleError("this bundle has no gate to choose a width with")
+            }
+            head = try await network.load(program)
+        } else {
+            head = nil
+        }
     }
 
     /// Classify one image: an MLMultiArray, float32 [1, 3, size, size], (x / 255 − mean) / std; or, if the bundle was
     /// converted with --image-input pixels, a CVPixelBuffer of that size, `MLFeatureValue(pixelBuffer:)`.
     public func classify(_ image: MLFeatureValue) async throws -> Answer {
-        let first = try predict(head, "image", image)
-        let hardness = score(gateLogits: try numbers(first, "gate_logits"))
-        let width = point.width(forScore: hardness)
-        let tail = try await body(width)
-        guard let given = isTrunk ? first.featureValue(for: "features") : image else {
-            throw BundleError("the prefix gave no features")
+        let policy = point.policy
+        var given = image
+        var hardness: Double?
+        var position = 0
+        if let head = head {
+            let outputs = try predict(head, "image", image)
+            let gateLogits = try numbers(outputs, "gate_logits")
+            hardness = score(gateLogits: gateLogits)
+            if policy.asksGate { position = try policy.first(gateLogits: gateLogits) }
+            if isTrunk {
+                guard let features = outputs.featureValue(for: "features") else {
+                    throw BundleError("the prefix gave no features")
+                }
+                given = features
+            }
         }
-        let logits = try numbers(predict(tail, isTrunk ? "features" : "image", given), "logits")
+        var logits = try await answer(of: policy.widths[position], to: given)
+        while !policy.stands(at: position, logits: logits) {
+            position += 1
+            logits = try await answer(of: policy.widths[position], to: given)
+        }
         let classes = network.folder.manifest.model.classes
         guard let best = logits.indices.max(by: { logits[$0] < logits[$1] }), best < classes.count else {
             throw BundleError("the network gave \(logits.count) logits for \(classes.count) classes")
         }
-        return Answer(label: classes[best], width: width, score: hardness, logits: logits)
+        return Answer(label: classes[best], width: policy.widths[position], score: hardness, logits: logits)
+    }
+
+    private func answer(of width: Int, to given: MLFeatureValue) async throws -> [Float] {
+        let model = try await body(width)
+        return try numbers(predict(model, isTrunk ? "features" : "image", given), "logits")
     }
 
     private func body(_ width: Int) async throws -> MLModel {

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from edge.bundle.manifest import Artifact, Program, TensorInfo
+from edge.bundle.manifest import Artifact, Program, TensorInfo, ThresholdPolicy
 from edge.bundle.nested.weights import weights_files
 from edge.devices.native_process import NativeProcess as NativeProcess
 from edge.devices.native_process import one_line
@@ -55,7 +55,10 @@ class RunnerWorkload:
         """
         self.runtime_version = version
         """The runtime's name and version."""
-        self._bodies = len(Route.of(artifact).bodies)
+        widths = list(Route.of(artifact).bodies)
+        # What the gate decides does not matter, as the body is given; how many thresholds it compares with does.
+        policy = ThresholdPolicy(widths=widths, thresholds=[0.0] * (len(widths) - 1))
+        self._policy = policy.model_dump(mode="json")
         self._process = process
         try:
             for program in _resident(artifact, programs):
@@ -78,10 +81,8 @@ class RunnerWorkload:
 
     def run_block(self, programs: Sequence[str], runs: int) -> list[float]:
         """Run one program, or a head and a body, `runs` times; returns milliseconds per run."""
-        # What the gate decides does not matter, as the body is given; how many thresholds it compares with does.
-        thresholds = [0.0] * (self._bodies - 1)
-        answer = self._process.ask({"do": "block", "units": list(programs), "runs": runs, "thresholds": thresholds})
-        samples = answer.get("samples_ms")
+        command = {"do": "block", "units": list(programs), "runs": runs, "policy": self._policy}
+        samples = self._process.ask(command).get("samples_ms")
         if not isinstance(samples, list) or len(samples) != runs:
             raise MeasurementError(f"dsnet-runner: no list of {runs} times in its answer")
         return [_milliseconds(sample) for sample in samples]

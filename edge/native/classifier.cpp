@@ -5,22 +5,20 @@
 #include <utility>
 
 #include "clock.h"
-#include "gate.h"
 #include "mapped_file.h"
+#include "softmax.h"
 #include "user_error.h"
 
 namespace dsnet {
 
-Classifier::Classifier(Unit* head, std::vector<Unit*> bodies, std::vector<double> thresholds)
-    : head_(head), bodies_(std::move(bodies)), thresholds_(std::move(thresholds)) {
-  if (thresholds_.size() + 1 != bodies_.size())
-    throw UserError(std::to_string(bodies_.size()) + " widths do not go with " + std::to_string(thresholds_.size()) +
-                    " thresholds; give one threshold fewer than widths");
-  check_thresholds(thresholds_);
+Classifier::Classifier(Unit* head, std::vector<Unit*> bodies, const Policy& policy)
+    : head_(head), bodies_(std::move(bodies)), policy_(policy) {
+  if (head_ != nullptr && policy_.asks_gate()) policy_.check_gate(head_->name(), head_->logits_count());
   for (const Unit* body : bodies_) {
     if (head_ != nullptr) check_chain(*head_, *body);
-    else if (bodies_.size() > 1 || !body->reads_image())
+    else if (policy_.asks_gate() || !body->reads_image())
       throw UserError("no head is loaded that could choose between widths or feed a tail; load a prefix or a gate");
+    else check_same_image(*bodies_.front(), *body);
   }
 }
 
@@ -48,23 +46,29 @@ void Classifier::warm_up() {
 
 Answer Classifier::answer(std::size_t index, const void* image) {
   Answer answer;
-  std::size_t chosen = 0;
+  std::size_t first = 0;
   const Stopwatch watch;
   if (head_ != nullptr) {
     head_->run(image);
-    answer.score = score(head_->logits(), head_->logits_count());
-    chosen = choose(*answer.score, thresholds_);
+    if (policy_.asks_gate()) first = policy_.first(head_->logits());
     answer.prefix_ms = watch.ms();
   }
-  Unit& body = *bodies_[chosen];
-  body.run(body.reads_image() ? image : head_->output(0));
+  std::size_t last = first;
+  run_body(last, image);
+  while (!policy_.stands(last, bodies_[last]->logits())) run_body(++last, image);
   answer.total_ms = watch.ms();
   answer.tail_ms = answer.total_ms - answer.prefix_ms;
-  const float* logits = body.logits();
+  const Logits logits = bodies_[last]->logits();
   answer.image = index;
-  answer.width = *body.width();
-  answer.class_index = static_cast<std::size_t>(std::max_element(logits, logits + body.logits_count()) - logits);
+  if (head_ != nullptr) answer.score = score(head_->logits());
+  for (std::size_t position = first; position <= last; ++position) answer.ran.push_back(*bodies_[position]->width());
+  answer.class_index = static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   return answer;
+}
+
+void Classifier::run_body(std::size_t position, const void* image) {
+  Unit& body = *bodies_[position];
+  body.run(body.reads_image() ? image : head_->output(0));
 }
 
 }  // namespace dsnet

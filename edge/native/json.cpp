@@ -117,8 +117,21 @@ std::optional<std::string> Fields::optional_text(const char* name) const {
 }
 
 std::vector<double> Fields::numbers(const char* name) const {
-  std::vector<double> values;
+  return numbers_in(name, array(name, kMaxJsonBytes));
+}
+
+std::vector<std::vector<double>> Fields::rows(const char* name) const {
+  std::vector<std::vector<double>> values;
   for (const Json& item : array(name, kMaxJsonBytes)) {
+    if (!item.is_array()) refuse(name, "a list of lists of numbers", item);
+    values.push_back(numbers_in(name, item));
+  }
+  return values;
+}
+
+std::vector<double> Fields::numbers_in(const char* name, const Json& list) const {
+  std::vector<double> values;
+  for (const Json& item : list) {
     if (!item.is_number()) refuse(name, "a list of numbers", item);
     values.push_back(item.get<double>());
   }

@@ -39,15 +39,19 @@ class Fields {
   /// As `text`; nothing where the field is null or missing.
   std::optional<std::string> optional_text(const char* name) const;
   std::vector<double> numbers(const char* name) const;
+  /// Returns a list of lists of numbers, of whatever lengths.
+  std::vector<std::vector<double>> rows(const char* name) const;
   std::vector<std::uint64_t> integers(const char* name, std::uint64_t lowest, std::uint64_t highest) const;
   std::vector<std::string> texts(const char* name) const;
   const Json& array(const char* name, std::size_t max_entries) const;
+  /// Returns the value of a field, whatever it is.
+  const Json& field(const char* name) const;
 
   /// Throws a UserError about a field.
   [[noreturn]] void refuse(const std::string& name, const std::string& expected, const Json& found) const;
 
  private:
-  const Json& field(const char* name) const;
+  std::vector<double> numbers_in(const char* name, const Json& list) const;
 
   const Json& object_;
   const std::string& place_;

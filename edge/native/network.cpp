@@ -5,7 +5,6 @@
 #include <random>
 
 #include "clock.h"
-#include "gate.h"
 #include "mapped_file.h"
 #include "memory.h"
 #include "user_error.h"
@@ -56,22 +55,24 @@ void Network::set_image(const std::string& path) {
 }
 
 std::vector<double> Network::run_block(
-    const std::vector<std::string>& names, std::size_t runs, const std::vector<double>& thresholds) {
-  check_thresholds(thresholds);
+    const std::vector<std::string>& names, std::size_t runs, const Policy* policy) {
   if (names.empty() || names.size() > 2) throw UserError("a block runs one unit, or a head and a body");
   Unit& first = unit(names.front());
   Unit* body = names.size() == 2 ? &unit(names.back()) : nullptr;
   if (body != nullptr) check_chain(first, *body);
+  const bool asks_gate = policy != nullptr && body != nullptr && policy->asks_gate();
+  if (asks_gate) policy->check_gate(first.name(), first.logits_count());
+  const Unit& last = body != nullptr ? *body : first;
+  const bool asks_answer = policy != nullptr && !last.is_head();
   const void* input = first.reads_image() ? image_for(first) : features_for(first);
   const void* image = body != nullptr && body->reads_image() ? image_for(*body) : nullptr;
   std::vector<double> samples(runs);
   for (double& sample : samples) {
     const Stopwatch watch;
     first.run(input);
-    if (body != nullptr) {
-      decision = choose(score(first.logits(), first.logits_count()), thresholds);
-      body->run(image != nullptr ? image : first.output(0));
-    }
+    if (asks_gate) decision = policy->first(first.logits());
+    if (body != nullptr) body->run(image != nullptr ? image : first.output(0));
+    if (asks_answer) decision = policy->stands(0, last.logits());
     sample = watch.ms();
   }
   if (first.role() == Role::prefix) last_prefix_ = &first;
@@ -79,13 +80,13 @@ std::vector<double> Network::run_block(
 }
 
 std::size_t Network::classify(
-    const std::string& images, const std::vector<std::uint64_t>& widths, const std::vector<double>& thresholds,
-    const std::function<void(const Answer&)>& report) {
+    const std::string& images, const Policy& policy, const std::function<void(const Answer&)>& report) {
   std::vector<Unit*> bodies;
-  for (const auto width : widths) bodies.push_back(&body(width));
-  const bool needs_head = bodies.size() > 1 || (!bodies.empty() && !bodies.front()->reads_image());
+  for (const auto width : policy.widths()) bodies.push_back(&body(width));
+  const auto reads_features = [](const Unit* body) { return !body->reads_image(); };
+  const bool needs_head = policy.asks_gate() || std::any_of(bodies.begin(), bodies.end(), reads_features);
   Unit* head = needs_head ? resident_head() : nullptr;
-  const std::size_t count = Classifier(head, bodies, thresholds).run(images, report);
+  const std::size_t count = Classifier(head, bodies, policy).run(images, report);
   if (head != nullptr && head->role() == Role::prefix) last_prefix_ = head;
   return count;
 }

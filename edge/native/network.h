@@ -38,15 +38,14 @@ class Network {
   /// Makes the raw float32 file the image of every run to come; without one it is Gaussian noise.
   void set_image(const std::string& path);
 
-  /// Runs one unit, or a head and a body, `runs` times in a row; returns milliseconds per run. Between a head and a body
-  /// the gate's decision is part of the time; the body is given, so what it decides does not matter.
-  std::vector<double> run_block(
-      const std::vector<std::string>& names, std::size_t runs, const std::vector<double>& thresholds);
+  /// Runs one unit, or a head and a body, `runs` times in a row; returns milliseconds per run. What `policy` decides
+  /// between a head and a body, or after a body, is part of the time; the units are given, so the outcome does not
+  /// matter. Null: nothing is decided.
+  std::vector<double> run_block(const std::vector<std::string>& names, std::size_t runs, const Policy* policy);
 
-  /// Classifies every image of a raw float32 file; each gets one of `widths`. Returns how many there were.
+  /// Classifies every image of a raw float32 file. Returns how many there were.
   std::size_t classify(
-      const std::string& images, const std::vector<std::uint64_t>& widths, const std::vector<double>& thresholds,
-      const std::function<void(const Answer&)>& report);
+      const std::string& images, const Policy& policy, const std::function<void(const Answer&)>& report);
 
   /// Returns a unit; a UserError that lists the units there are when `name` is none of them.
   Unit& unit(const std::string& name);

@@ -11,6 +11,7 @@
 #include "canary.h"
 #include "clock.h"
 #include "memory.h"
+#include "policy.h"
 #include "runtime.h"
 #include "user_error.h"
 
@@ -113,22 +114,23 @@ void Protocol::image(const Fields& command) {
 void Protocol::block(const Fields& command) {
   const auto units = command.texts("units");
   const std::size_t runs = command.integer("runs", 1, kMaxRuns);
-  const auto thresholds = command.has("thresholds") ? command.numbers("thresholds") : std::vector<double>{};
-  write_answer({{"samples_ms", network_.run_block(units, runs, thresholds)}});
+  const auto policy = command.has("policy") ? read_policy(command.field("policy")) : nullptr;
+  write_answer({{"samples_ms", network_.run_block(units, runs, policy.get())}});
 }
 
 void Protocol::classify(const Fields& command) {
   const auto report = [](const Answer& answer) {
     write_answer({{"image", answer.image},
                   {"score", answer.score ? Json(*answer.score) : Json(nullptr)},
-                  {"width", answer.width},
+                  {"width", answer.ran.back()},
+                  {"ran", answer.ran},
                   {"class", answer.class_index},
                   {"prefix_ms", answer.prefix_ms},
                   {"tail_ms", answer.tail_ms},
                   {"total_ms", answer.total_ms}});
   };
-  const std::size_t count = network_.classify(
-      command.text("images"), command.integers("widths", 0, kMaxWidth), command.numbers("thresholds"), report);
+  const auto policy = read_policy(command.field("policy"));
+  const std::size_t count = network_.classify(command.text("images"), *policy, report);
   write_answer({{"classified", count}});
 }
 

@@ -122,4 +122,10 @@ void check_chain(const Unit& head, const Unit& body) {
                     (body.reads_image() ? " reads " : " gives ") + given.text() + "; load both from one artifact");
 }
 
+void check_same_image(const Unit& one, const Unit& other) {
+  if (!(one.input() == other.input()))
+    throw UserError("unit " + other.name() + " reads " + other.input().text() + ", but unit " + one.name() +
+                    " reads " + one.input().text() + "; load both from one artifact");
+}
+
 }  // namespace dsnet

@@ -10,6 +10,7 @@
 #include <executorch/extension/memory_allocator/malloc_memory_allocator.h>
 #include <executorch/runtime/executor/method.h>
 
+#include "logits.h"
 #include "program_file.h"
 #include "sliced_data_map.h"
 
@@ -57,7 +58,7 @@ class Unit {
   /// Returns the bytes of an output of the last run; the next run overwrites them.
   const void* output(std::size_t index) const;
   /// Returns the gate's logits (of a head) or the classes' (of a body): every role has them last, and as float32.
-  const float* logits() const { return static_cast<const float*>(output(outputs_.size() - 1)); }
+  Logits logits() const { return {static_cast<const float*>(output(outputs_.size() - 1)), logits_count()}; }
   std::size_t logits_count() const { return outputs_.back().bytes / sizeof(float); }
 
  private:
@@ -84,5 +85,8 @@ class Unit {
 
 /// Throws a UserError unless `body` can follow `head`: a tail its prefix's features, a net a gate of the same image.
 void check_chain(const Unit& head, const Unit& body);
+
+/// Throws a UserError unless two units read images of one shape.
+void check_same_image(const Unit& one, const Unit& other);
 
 }  // namespace dsnet

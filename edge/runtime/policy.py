@@ -19,7 +19,7 @@ def fixed(width: int) -> ThresholdPolicy:
 
 def first_width(policy: Policy, gate_logits: NDArray[np.float32] | None) -> int:
     """Return the width that runs first, for one image's gate logits [m] (None where the policy asks no gate)."""
-    if isinstance(policy, CascadePolicy) or gate_logits is None:
+    if isinstance(policy, CascadePolicy) or gate_logits is None or not policy.asks_gate:
         return policy.widths[0]
     return policy.widths[int(gate_choice(policy, gate_logits))]
 
@@ -35,11 +35,18 @@ def next_width(policy: Policy, width: int, logits: NDArray[np.float32]) -> int |
 
 
 def gate_choice(policy: ThresholdPolicy | UtilityPolicy, gate_logits: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return, for gate logits [..., m], the position in the policy's width list [...]."""
+    """Return, for gate logits [..., m], the position in the policy's width list [...]; the last where one is NaN."""
     if isinstance(policy, ThresholdPolicy):
         return choose(score(gate_logits), policy.thresholds)
+    found = utilities(policy, gate_logits)
+    return np.where(np.isnan(found).any(axis=-1), len(policy.widths) - 1, found.argmax(axis=-1))
+
+
+def utilities(policy: UtilityPolicy, gate_logits: NDArray[np.float32]) -> Floats:
+    """Return each width's chance of being right less its penalty, [..., w], for gate logits [..., m]."""
     chances = right_chance(gate_logits, np.array(policy.weights), np.array(policy.biases))
-    return np.asarray((chances - np.array(policy.penalties)).argmax(axis=-1))
+    penalties: Floats = np.array(policy.penalties)
+    return chances - penalties
 
 
 def score(gate_logits: NDArray[np.float32]) -> Floats:
@@ -59,7 +66,8 @@ def right_chance(gate_logits: NDArray[np.float32], weights: Floats, biases: Floa
 
     `gate_logits` is [..., m], `weights` [w, m], `biases` [w].
     """
-    return 1 / (1 + np.exp(-(gate_logits.astype(np.float64) @ weights.T + biases)))
+    with np.errstate(over="ignore"):  # an infinite exponential gives the chance 0, as it should
+        return 1 / (1 + np.exp(-(gate_logits.astype(np.float64) @ weights.T + biases)))
 
 
 def confidence(logits: NDArray[np.float32]) -> Floats:

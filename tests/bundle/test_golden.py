@@ -2,14 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
+from pydantic import Field, TypeAdapter
 
 from edge.bundle import open_bundle
+from edge.bundle.manifest import Policy, UtilityPolicy
 from edge.runtime.litert_session import LiteRtSession
-from edge.runtime.policy import choose, score
+from edge.runtime.policy import confidence, first_width, next_width, score, utilities
 from tests.golden.build import image, write_bundle
+from tests.golden.policies import Case, cases, distances, rounding, utility_rounding
 from tests.golden.supernet import SPEC, write_checkpoint
 from train.checkpoint import load_checkpoint
 
@@ -35,11 +39,42 @@ def test_the_golden_bundle_answers_as_it_always_did(golden: Path, expected: dict
         assert difference <= step, f"{name} is off by {difference}, more than one step of {step}"
 
 
-@pytest.mark.parametrize("case", json.loads((GOLDEN / "routing.json").read_text()))
-def test_the_threshold_rule_means_what_it_always_did(case: dict[str, list[float]]) -> None:
-    found = score(np.array(case["gate_logits"], np.float32))
-    assert abs(found - case["score"]) < 1e-9, f"score {found} instead of {case['score']}"
-    assert case["widths"][int(choose(found, case["thresholds"]))] == case["width"]
+@pytest.mark.parametrize(
+    "case",
+    json.loads((GOLDEN / "policies.json").read_text()),
+    ids=lambda case: f"{case['policy']['kind']}: {case['name']}",
+)
+def test_a_policy_runs_the_widths_that_it_always_did(case: dict[str, Any]) -> None:
+    policy: Policy = TypeAdapter(Annotated[Policy, Field(discriminator="kind")]).validate_python(case["policy"])
+    gate_logits = np.array(case["gate_logits"], np.float32) if "gate_logits" in case else None
+    logits = np.array(case.get("logits", [[0.0]] * len(policy.widths)), np.float32)
+    ran = [first_width(policy, gate_logits)]
+    while (following := next_width(policy, ran[-1], logits[policy.widths.index(ran[-1])])) is not None:
+        ran.append(following)
+    assert ran == case["ran"]
+    if "score" in case:
+        assert gate_logits is not None
+        found, bound = score(gate_logits), rounding(len(gate_logits)) * case["score"]
+        assert abs(found - case["score"]) <= bound, f"score {found!r} instead of {case['score']!r}"
+    if "utilities" in case:
+        assert isinstance(policy, UtilityPolicy) and gate_logits is not None
+        bounds = [utility_rounding(policy, case["gate_logits"], at) for at in range(len(policy.widths))]
+        off = np.abs(utilities(policy, gate_logits) - case["utilities"])
+        assert (off <= bounds).all(), f"utilities are off by {off}, allowed are {bounds}"
+    if "confidences" in case:
+        expected = np.array(case["confidences"])
+        off = np.abs(confidence(logits[: len(ran)]) - expected) / expected
+        assert off.max() <= rounding(logits.shape[1]), f"confidences are off by {off}, relative to themselves"
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.policy.kind}: {case.name}")
+def test_rounding_decides_no_case_of_a_policy_unless_its_arithmetic_is_exact(case: Case) -> None:
+    close = [(apart, moved) for apart, moved in distances(case) if apart <= moved]
+    assert bool(close) == case.name.startswith("exact: "), f"(distance, rounding): {close}"
+
+
+def test_the_cases_of_policies_are_those_that_are_built() -> None:
+    assert json.loads((GOLDEN / "policies.json").read_text()) == [case.record() for case in cases()]
 
 
 def test_building_the_golden_bundle_twice_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 bundle/               a complete bundle: two widths, a trunk gate, int8, nested weights, two operating points
 answers.json          what every program of the bundle answers to images given by a formula (`image` below)
-routing.json          gate logits, thresholds and the width that they mean
+policies.json         cases of every policy: what goes in, and which widths run (`tests.golden.policies`)
 supernet.safetensors  a checkpoint
 nested/               a store, its recipe and template, and the plain file they give (`tests.golden.nested_weights`)
 """
@@ -31,9 +31,9 @@ from edge.bundle.manifest import (
 )
 from edge.bundle.writer import write_manifest
 from edge.runtime.litert_session import LiteRtSession
-from edge.runtime.policy import choose, score
 from tests.golden.nested_weights import write_nested_weights
 from tests.golden.network import FEATURES, build
+from tests.golden.policies import cases
 from tests.golden.supernet import write_checkpoint
 
 HERE = Path(__file__).parent
@@ -96,28 +96,6 @@ def answers(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def routing() -> list[dict[str, Any]]:
-    """Return cases of the threshold rule: gate logits, thresholds and widths → score and width."""
-    cases = [
-        ([0.0, 0.0], [0.5], [0, 1]),
-        ([3.0, -3.0], [0.5], [0, 1]),
-        ([-3.0, 3.0], [0.5], [0, 1]),
-        ([0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 2.0], [0, 4, 9, 13]),
-        ([0.0, 1.0, 2.0, 3.0], [1.0, 1.0, 2.0], [0, 4, 9, 13]),
-        ([-1.0, 5.0, -1.0, 0.0], [1.0, 1.0, 2.0], [0, 4, 9, 13]),
-        ([1000.0, -1000.0], [0.0], [2, 5]),
-        ([1.0, 2.0, 3.0], [], [7]),
-    ]
-    found = []
-    for logits, thresholds, widths in cases:
-        value = score(np.array(logits, np.float32))
-        chosen = widths[int(choose(value, thresholds))]
-        found.append(
-            {"gate_logits": logits, "thresholds": thresholds, "widths": widths, "score": float(value), "width": chosen}
-        )
-    return found
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write `content` with one record per line."""
     lines = ",\n".join(json.dumps(record) for record in content)
@@ -157,6 +135,6 @@ def _point(name: str, budget: float, widths: list[int], thresholds: list[float])
 if __name__ == "__main__":
     write_bundle(HERE / "bundle")
     write_json(HERE / "answers.json", answers(HERE / "bundle"))
-    write_json(HERE / "routing.json", routing())
+    write_json(HERE / "policies.json", [case.record() for case in cases()])
     write_checkpoint(HERE / "supernet.safetensors")
     write_nested_weights(HERE / "nested")

@@ -1,14 +1,13 @@
 """Write what the native runner's tests run: `python -m tests.native.build` (exports with ExecuTorch, about a minute).
 
 networks/first, networks/second   bundles of the golden supernet with two sets of weights, alike but for those
-routing.pte                       gate: the image's first four numbers are its logits; net_NN: class NN for any image
+routing.pte                       gates and nets whose logits are numbers of the image (data.py: which ones)
 """
 
 from pathlib import Path
 from shutil import rmtree
 
 import torch
-from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
 from torch import nn
 
@@ -17,7 +16,15 @@ from convert.build_bundle import build_bundle
 from convert.images import noise_images
 from tests.convert.supernets import trained_like
 from tests.golden.supernet import SPEC
-from tests.native.data import DATA, NETWORKS, ROUTING, ROUTING_CLASSES, ROUTING_IMAGE, ROUTING_LOGITS, ROUTING_WIDTHS
+from tests.native.data import (
+    DATA,
+    NETWORKS,
+    ROUTING,
+    ROUTING_CLASSES,
+    ROUTING_GATES,
+    ROUTING_IMAGE,
+    ROUTING_WIDTHS,
+)
 
 PRECISIONS = {"first": ("fp32", "int8"), "second": ("fp32",)}
 
@@ -30,29 +37,26 @@ def write_bundle(name: str, seed: int, precisions: tuple[str, ...]) -> None:
     build_bundle(trained_like(SPEC, seed), request, noise_images(SPEC, 4, seed), NETWORKS / name)
 
 
-class Chosen(nn.Module):
-    """A linear layer on the image as a vector: `weight` picks, `bias` decides."""
+class Part(nn.Module):
+    """Answers with the image's own numbers, `count` of them from `start` on."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    def __init__(self, start: int, count: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(weight.shape[1], weight.shape[0])
-        self.linear.load_state_dict({"weight": weight, "bias": bias})
+        self.part = slice(start, start + count)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Return logits."""
-        return self.linear(image.flatten(1))
+        return image.flatten(1)[:, self.part]
 
 
 def routing_program() -> bytes:
-    """Return a program file whose gate can be told what to say, and whose nets say which of them ran."""
+    """Return a program file whose gates and nets can be told what to say."""
     image = torch.zeros(ROUTING_IMAGE)
-    modules = {"gate": Chosen(torch.eye(ROUTING_LOGITS, image.numel()), torch.zeros(ROUTING_LOGITS))}
-    for width in ROUTING_WIDTHS:
-        bias = torch.eye(ROUTING_CLASSES)[width]
-        modules[f"net_{width:02d}"] = Chosen(torch.zeros(ROUTING_CLASSES, image.numel()), bias)
+    modules = {f"gate_{count:02d}": Part(0, count) for count in ROUTING_GATES}
+    for width in range(ROUTING_WIDTHS):
+        modules[f"net_{width:02d}"] = Part(ROUTING_GATES[-1] + width * ROUTING_CLASSES, ROUTING_CLASSES)
     exported = {name: torch.export.export(module.eval(), (image,)) for name, module in modules.items()}
-    partitioners = {name: [XnnpackPartitioner()] for name in exported}
-    return bytes(to_edge_transform_and_lower(exported, partitioner=partitioners).to_executorch().buffer)
+    return bytes(to_edge_transform_and_lower(exported).to_executorch().buffer)
 
 
 def main() -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 DATA = Path(__file__).parent / "files"
 NETWORKS = DATA / "networks"
 ROUTING = DATA / "routing.pte"
-ROUTING_IMAGE = (1, 3, 2, 2)
-ROUTING_LOGITS = 4
-ROUTING_WIDTHS = (0, 1, 2, 4, 5, 7, 9, 13)
+ROUTING_IMAGE = (1, 3, 9, 9)
+ROUTING_GATES = (1, 2, 3, 4, 14)
+"""Gates of this many logits: the first numbers of the image."""
+ROUTING_WIDTHS = 14
 ROUTING_CLASSES = 14
+"""Logits of every net: as many numbers of the image, one net's after the other's, behind those of the largest gate."""

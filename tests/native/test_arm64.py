@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edge.bundle.reader import Bundle
 from tests.native.conversation import Command, answers, images, load, load_plain
+from tests.native.routing import check_cascades, check_gates, routing_nets
 
 UNITS = ("prefix", "tail_01", "plain_prefix", "plain_tail_01")
 CPUS = ("cortex-a53", "cortex-a76", "max,sme=off")
@@ -59,3 +60,13 @@ def compared(there: bytes, here: bytes) -> tuple[float, float]:
     """Return the largest difference between two float32 outputs, and the largest of the second."""
     ours: NDArray[np.float32] = np.frombuffer(here, np.float32)
     return float(np.abs(np.frombuffer(there, np.float32) - ours).max()), float(np.abs(ours).max())
+
+
+@pytest.mark.parametrize("kind", ["thresholds", "utility", "cascade"])
+def test_a_policy_runs_the_widths_that_it_runs_on_every_processor(
+    arm64: Callable[[str], Command], golden: Path, kind: str, tmp_path: Path
+) -> None:
+    if kind == "cascade":
+        check_cascades(arm64("cortex-a76"), golden, routing_nets(), tmp_path)
+    else:
+        check_gates(arm64("cortex-a76"), golden, kind, tmp_path)

@@ -8,12 +8,27 @@ from edge.bundle.reader import Bundle
 from tests.native.conversation import Command, answers, converse, images, load
 from tests.native.data import ROUTING
 
+POLICIES = {
+    "thresholds": {"kind": "thresholds", "widths": [0, 1], "thresholds": [0.0]},
+    "utility": {
+        "kind": "utility",
+        "widths": [0, 1],
+        "weights": [[0.0, 1.0], [1.0, 0.0]],
+        "biases": [0.0, 0.0],
+        "penalties": [0.0, 0.0],
+    },
+    "cascade": {"kind": "cascade", "widths": [0, 1], "confidences": [0.5]},
+}
+
 
 @pytest.mark.parametrize("units", [["prefix"], ["tail_01"], ["prefix", "tail_00"]])
 @pytest.mark.parametrize("runs", [1, 12])
-def test_a_block_has_one_positive_time_per_run(runner: Command, first: Bundle, units: list[str], runs: int) -> None:
+@pytest.mark.parametrize("policy", [None, *POLICIES], ids=str)
+def test_a_block_has_one_positive_time_per_run_whatever_decides(
+    runner: Command, first: Bundle, units: list[str], runs: int, policy: str | None
+) -> None:
     loads = [load(first, name) for name in ("prefix", "tail_00", "tail_01")]
-    block = {"do": "block", "units": units, "runs": runs, "thresholds": [0.0]}
+    block = {"do": "block", "units": units, "runs": runs, "policy": policy and POLICIES[policy]}
     samples = answers(runner, [*loads, block])[-1]["samples_ms"]
     assert len(samples) == runs
     assert min(samples) > 0
@@ -67,6 +82,24 @@ def test_units_that_make_no_chain_are_refused(runner: Command, first: Bundle, un
     assert reason in converse(runner, [*loads, {"do": "block", "units": units, "runs": 1}]).error
 
 
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        (
+            POLICIES["utility"] | {"weights": [[0.0]] * 2},
+            "1 weights for each width, but unit prefix gives 2 gate logits",
+        ),
+        (POLICIES["thresholds"] | {"thresholds": []}, "2 widths do not go with 0 thresholds"),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused(
+    runner: Command, first: Bundle, policy: dict[str, object], reason: str
+) -> None:
+    loads = [load(first, name) for name in ("prefix", "tail_00")]
+    block = {"do": "block", "units": ["prefix", "tail_00"], "runs": 1, "policy": policy}
+    assert reason in converse(runner, [*loads, block]).error
+
+
 def test_a_tail_without_a_prefix_is_refused(runner: Command, first: Bundle) -> None:
     said = converse(runner, [load(first, "tail_00"), {"do": "block", "units": ["tail_00"], "runs": 1}])
     assert "load the prefix as well" in said.error
@@ -81,12 +114,12 @@ def test_features_of_another_precision_are_refused(runner: Command, first: Bundl
 
 
 def test_a_net_of_another_image_than_its_gates_is_refused(runner: Command, first: Bundle) -> None:
-    gate = {"do": "load", "unit": "gate", "role": "gate", "pte": str(ROUTING), "method": "gate"}
+    gate = {"do": "load", "unit": "gate", "role": "gate", "pte": str(ROUTING), "method": "gate_04"}
     # A tail is as good as a net of small images: one input, one output.
     loads = [gate, load(first, "tail_01", unit="net_01", role="net")]
     said = converse(runner, [*loads, {"do": "block", "units": ["gate", "net_01"], "runs": 1}])
     assert said.error == (
-        "unit net_01 reads float32 [1, 4, 2, 2], but unit gate reads float32 [1, 3, 2, 2]; load both from one artifact"
+        "unit net_01 reads float32 [1, 4, 2, 2], but unit gate reads float32 [1, 3, 9, 9]; load both from one artifact"
     )
 
 

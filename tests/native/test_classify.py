@@ -1,6 +1,5 @@
 """Classifying images: the same scores, widths and classes as in Python."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,48 +9,63 @@ from numpy.typing import NDArray
 
 from edge.bundle.reader import Bundle
 from edge.runtime.policy import choose, score
+from tests.golden.policies import rounding
 from tests.native.conversation import Command, answers, converse, images, load
-from tests.native.data import ROUTING, ROUTING_IMAGE, ROUTING_LOGITS, ROUTING_WIDTHS
-
-ROUNDING = 2.0**-53
-SCORE_TOLERANCE = 16 * ROUNDING
-"""Relative. Python and C++ each round: an exponential (within 2 units of rounding), a sum of at most 4 positive terms
-(3), a quotient (1), the products and their sum (at most 2 more, in another order): at most 8 units on each side."""
-
-
-def routing_units() -> list[dict[str, Any]]:
-    """Return the commands that load the gate that says what the image says, and its nets."""
-    gate = {"do": "load", "unit": "gate", "role": "gate", "width": None, "pte": str(ROUTING), "method": "gate"}
-    nets = [(f"net_{width:02d}", width) for width in ROUTING_WIDTHS]
-    return [gate, *(gate | {"unit": net, "role": "net", "width": width, "method": net} for net, width in nets)]
+from tests.native.data import ROUTING_IMAGE
+from tests.native.routing import (
+    answers_of_classify,
+    check_cascades,
+    check_gates,
+    routing_gate,
+    routing_image,
+    routing_nets,
+)
 
 
-def image_saying(gate_logits: list[float]) -> NDArray[np.float32]:
-    """Return the image that makes the gate say `gate_logits`; logits that it has too many get a weight of exactly 0."""
-    image = np.zeros(ROUTING_IMAGE, np.float32)
-    image.reshape(-1)[:ROUTING_LOGITS] = -1e30
-    image.reshape(-1)[: len(gate_logits)] = gate_logits
-    return image
-
-
-def test_golden_cases_get_their_scores_widths_and_exactly_that_widths_class(
-    runner: Command, golden: Path, tmp_path: Path
+@pytest.mark.parametrize("kind", ["thresholds", "utility"])
+def test_a_gate_picks_the_width_that_it_picks_in_every_language(
+    runner: Command, golden: Path, kind: str, tmp_path: Path
 ) -> None:
-    cases = json.loads((golden / "routing.json").read_text())
-    commands = []
-    for number, case in enumerate(cases):
-        file = tmp_path / str(number)
-        image_saying(case["gate_logits"]).tofile(file)
-        widths = {"widths": case["widths"], "thresholds": case["thresholds"]}
-        commands.append({"do": "classify", "images": str(file), **widths})
-    said = answers_of_classify(runner, [*routing_units(), *commands])
-    assert len(said) == len(cases)
-    for case, answer in zip(cases, said, strict=True):
-        assert (answer["width"], answer["class"]) == (case["width"], case["width"])
-        if len(case["widths"]) > 1:
-            assert answer["score"] == pytest.approx(case["score"], rel=SCORE_TOLERANCE, abs=0)
-        else:
-            assert (answer["score"], answer["prefix_ms"]) == (None, 0)
+    check_gates(runner, golden, kind, tmp_path)
+
+
+@pytest.mark.parametrize("loads", [[routing_gate(4), *routing_nets()], routing_nets()], ids=["gate too", "nets alone"])
+def test_a_cascade_runs_the_widths_that_it_runs_in_every_language_and_asks_no_gate(
+    runner: Command, golden: Path, loads: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    check_cascades(runner, golden, loads, tmp_path)
+
+
+POLICIES: dict[str, dict[str, Any]] = {
+    "thresholds": {"kind": "thresholds", "widths": [0, 3, 5], "thresholds": [0.0, 0.0]},
+    "utility": {
+        "kind": "utility",
+        "widths": [0, 3, 5],
+        "weights": [[0.0] * 4] * 3,
+        "biases": [0.0] * 3,
+        "penalties": [0.0] * 3,
+    },
+    "cascade": {"kind": "cascade", "widths": [0, 3, 5], "confidences": [0.0, 0.0]},
+}
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_count_as_hard(runner: Command, kind: str, value: float, tmp_path: Path) -> None:
+    image = np.full(ROUTING_IMAGE, value, np.float32)
+    image.tofile(tmp_path / "image")
+    command = {"do": "classify", "images": str(tmp_path / "image"), "policy": POLICIES[kind]}
+    (answer,) = answers_of_classify(runner, [routing_gate(4), *routing_nets(), command])
+    assert answer["ran"] == ([0, 3, 5] if kind == "cascade" else [5])
+    assert answer["score"] is None
+
+
+def thresholds(widths: list[int], values: list[float]) -> dict[str, Any]:
+    return {"kind": "thresholds", "widths": widths, "thresholds": values}
+
+
+def cascade(widths: list[int], confidences: list[float]) -> dict[str, Any]:
+    return {"kind": "cascade", "widths": widths, "confidences": confidences}
 
 
 def test_a_trunk_gates_network_is_routed_and_classified_as_in_python(
@@ -63,7 +77,7 @@ def test_a_trunk_gates_network_is_routed_and_classified_as_in_python(
     loads = [load(first, name) for name in ("prefix", "tail_00", "tail_01")]
     expected_scores, classes = one_by_one(runner, loads, pictures, tmp_path)
     middle = float(np.sort(expected_scores)[count // 2 - 1 : count // 2 + 1].mean())
-    command = {"do": "classify", "images": str(tmp_path / "images"), "widths": [0, 1], "thresholds": [middle]}
+    command = {"do": "classify", "images": str(tmp_path / "images"), "policy": thresholds([0, 1], [middle])}
     said = answers_of_classify(runner, [*loads, command])
     widths = choose(expected_scores, [middle])
     assert [answer["image"] for answer in said] == list(range(count))
@@ -71,7 +85,7 @@ def test_a_trunk_gates_network_is_routed_and_classified_as_in_python(
     assert [answer["width"] for answer in said] == list(widths)
     assert [answer["class"] for answer in said] == [classes[width][index] for index, width in enumerate(widths)]
     for answer, expected in zip(said, expected_scores, strict=True):
-        assert answer["score"] == pytest.approx(expected, rel=SCORE_TOLERANCE, abs=0)
+        assert answer["score"] == pytest.approx(expected, rel=rounding(2), abs=0)
         assert answer["total_ms"] == pytest.approx(answer["prefix_ms"] + answer["tail_ms"])
         assert min(answer["prefix_ms"], answer["tail_ms"]) > 0
 
@@ -100,46 +114,98 @@ def one_by_one(
     return score(np.stack(logits)), classes
 
 
-def answers_of_classify(runner: Command, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the answers about images; fails unless every `classify` ended with how many there were."""
-    said = converse(runner, commands)
-    assert (said.status, said.stderr) == (0, ""), said
-    per_image = [answer for answer in said.answers if "image" in answer]
-    asked = sum(command["do"] == "classify" for command in commands)
-    counts = [answer["classified"] for answer in said.answers if "classified" in answer]
-    assert (len(counts), sum(counts)) == (asked, len(per_image))
-    return per_image
+def test_a_cascade_behind_a_trunk_gate_runs_the_prefix_once_and_every_tail_on_its_features(
+    runner: Command, first: Bundle, tmp_path: Path
+) -> None:
+    pictures = images(first, 2)
+    pictures.tofile(tmp_path / "images")
+    loads = [load(first, name) for name in ("prefix", "tail_00", "tail_01")]
+    scores, classes = one_by_one(runner, loads, pictures, tmp_path)
+    commands = [
+        {"do": "classify", "images": str(tmp_path / "images"), "policy": cascade([0, 1], [least])} for least in (0, 1.5)
+    ]
+    said = answers_of_classify(runner, [*loads, *commands])
+    assert [answer["ran"] for answer in said] == [[0], [0], [0, 1], [0, 1]]
+    assert [answer["class"] for answer in said] == [*classes[0], *classes[1]]
+    for answer, expected in zip(said, [*scores, *scores], strict=True):
+        assert answer["score"] == pytest.approx(expected, rel=rounding(2), abs=0)
+        assert answer["total_ms"] == pytest.approx(answer["prefix_ms"] + answer["tail_ms"])
+        assert min(answer["prefix_ms"], answer["tail_ms"]) > 0
 
 
 def test_a_single_tail_still_runs_the_prefix_that_it_reads(runner: Command, first: Bundle, tmp_path: Path) -> None:
     images(first, 2).tofile(tmp_path / "images")
     loads = [load(first, name) for name in ("prefix", "tail_01")]
-    command = {"do": "classify", "images": str(tmp_path / "images"), "widths": [1], "thresholds": []}
+    command = {"do": "classify", "images": str(tmp_path / "images"), "policy": thresholds([1], [])}
     said = answers_of_classify(runner, [*loads, command])
     assert [answer["width"] for answer in said] == [1, 1]
     assert all(answer["score"] is not None for answer in said)
 
 
+def utility(**changes: Any) -> dict[str, Any]:
+    return POLICIES["utility"] | changes
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        (thresholds([0, 1], []), "policy: 2 widths do not go with 0 thresholds; give one fewer than widths"),
+        (thresholds([], []), "policy: widths must ascend; give one or more, narrow to wide"),
+        (thresholds([3, 0], [0.5]), "policy: widths must ascend"),
+        (thresholds([3, 3], [0.5]), "policy: widths must ascend"),
+        (thresholds([0, 256], [0.5]), "policy: widths: expected a list of integers from 0 to 255, found 256"),
+        (thresholds([0, 1, 2], [1.0, 0.5]), "policy: thresholds must not decrease"),
+        (thresholds([0, 99], [0.5]), "no unit of width 99 is loaded; loaded widths: 0, 1, 2, 3, 4"),
+        (cascade([0, 1], [0.5, 0.5]), "policy: 2 widths do not go with 2 confidences; give one fewer than widths"),
+        (cascade([0, 1], [-0.5]), "policy: confidences must not be negative"),
+        ({"kind": "cascade", "widths": [0, 1]}, "policy: the field confidences is missing"),
+        (utility(biases=[0.0]), "policy: 3 widths need as many weights (of equal length), biases and penalties"),
+        (utility(penalties=[0.0] * 4), "policy: 3 widths need as many weights"),
+        (utility(weights=[[0.0] * 4] * 2), "policy: 3 widths need as many weights"),
+        (utility(weights=[[0.0] * 4, [0.0] * 4, [0.0]]), "policy: 3 widths need as many weights (of equal length)"),
+        (utility(weights=[[]] * 3), "policy: 3 widths need as many weights (of equal length)"),
+        (utility(weights=[0.0] * 3), "policy: weights: expected a list of lists of numbers, found 0.0"),
+        (utility(weights=[["0"]] * 3), 'policy: weights: expected a list of numbers, found "0"'),
+        (
+            utility(weights=[[0.0] * 2] * 3),
+            "policy: 2 weights for each width, but unit gate gives 4 gate logits; calibrate this bundle again",
+        ),
+        ({"kind": "dice", "widths": [0]}, 'policy: kind: expected thresholds, utility or cascade, found "dice"'),
+        ({"widths": [0], "thresholds": []}, "policy: the field kind is missing"),
+        ([0.5], "policy: expected an object, found a list"),
+    ],
+)
+def test_a_policy_that_is_none_is_refused(runner: Command, tmp_path: Path, policy: Any, reason: str) -> None:
+    routing_image([0.0], {}).tofile(tmp_path / "image")
+    command = {"do": "classify", "images": str(tmp_path / "image"), "policy": policy}
+    assert reason in converse(runner, [routing_gate(4), *routing_nets(), command]).error
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"widths": [0, 1], "thresholds": []}, "2 widths do not go with 0 thresholds"),
-        ({"widths": [], "thresholds": []}, "0 widths do not go with 0 thresholds"),
-        ({"widths": [0, 1, 2], "thresholds": [1.0, 0.5]}, "thresholds must not decrease"),
-        ({"widths": [0, 3], "thresholds": [0.5]}, "no unit of width 3 is loaded; loaded widths: 0, 1, 2, 4"),
-        ({"images": "/nonexistent", "widths": [0], "thresholds": []}, "/nonexistent: cannot be read"),
-        ({"widths": [0], "thresholds": [], "images": __file__}, "no whole number of images of 48"),
+        ({"images": "/nonexistent", "policy": thresholds([0], [])}, "/nonexistent: cannot be read"),
+        ({"images": __file__, "policy": thresholds([0], [])}, "no whole number of images of 972"),
+        ({"images": __file__}, "command: the field policy is missing"),
     ],
 )
-def test_what_cannot_be_classified_is_refused(
-    runner: Command, tmp_path: Path, changes: dict[str, Any], reason: str
-) -> None:
-    image_saying([0.0]).tofile(tmp_path / "image")
-    command = {"do": "classify", "images": str(tmp_path / "image"), **changes}
-    assert reason in converse(runner, [*routing_units(), command]).error
+def test_what_cannot_be_classified_is_refused(runner: Command, changes: dict[str, Any], reason: str) -> None:
+    assert reason in converse(runner, [*routing_nets(), {"do": "classify", **changes}]).error
 
 
-def test_several_widths_without_a_gate_are_refused(runner: Command, tmp_path: Path) -> None:
-    image_saying([0.0]).tofile(tmp_path / "image")
-    command = {"do": "classify", "images": str(tmp_path / "image"), "widths": [0, 1], "thresholds": [0.5]}
-    assert "no head is loaded" in converse(runner, [*routing_units()[1:], command]).error
+def test_several_widths_without_a_gate_are_refused_except_to_a_cascade(runner: Command, tmp_path: Path) -> None:
+    routing_image([], {}).tofile(tmp_path / "image")
+    command = {"do": "classify", "images": str(tmp_path / "image")}
+    said = converse(runner, [*routing_nets(), command | {"policy": thresholds([0, 1], [0.5])}])
+    assert "no head is loaded" in said.error
+    (answer,) = answers_of_classify(runner, [*routing_nets(), command | {"policy": cascade([0, 1], [0.5])}])
+    assert answer["ran"] == [0, 1], "one of 14 equal classes but for one has little confidence"
+
+
+def test_a_cascade_over_nets_of_different_images_is_refused(runner: Command, first: Bundle, tmp_path: Path) -> None:
+    routing_image([], {}).tofile(tmp_path / "image")
+    # A tail is as good as a net of small images: one input, one output.
+    loads = [routing_nets()[0], load(first, "tail_01", unit="net_01", role="net")]
+    command = {"do": "classify", "images": str(tmp_path / "image"), "policy": cascade([0, 1], [0.5])}
+    said = converse(runner, [*loads, command])
+    assert said.error.startswith("unit net_01 reads float32 [1, 4, 2, 2], but unit net_00 reads float32 [1, 3, 9, 9];")

@@ -23,7 +23,7 @@ from tests.native.conversation import Command, converse, load
         ('{"do": "block", "units": ["x"], "runs": 0}', "command: runs: expected an integer from 1 to 1000000, found 0"),
         ('{"do": "block", "units": "x", "runs": 1}', "command: units: expected a list"),
         ('{"do": "block", "units": [1], "runs": 1}', "command: units: expected a list of texts"),
-        ('{"do": "block", "units": ["x"], "runs": 1, "thresholds": ["a"]}', "expected a list of numbers"),
+        ('{"do": "block", "units": ["x"], "runs": 1, "policy": ["a"]}', "policy: expected an object, found a list"),
         ('{"do": "image", "file": "/nonexistent"}', "/nonexistent: cannot be read: No such file"),
         ('{"do": "image", "file": "/"}', "/: not a plain file"),
         ('{"do": "outputs", "unit": "x", "to": "x.bin"}', "no unit x is loaded"),
