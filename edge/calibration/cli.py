@@ -94,20 +94,20 @@ def calibrate(
     points = [
         operating_point(inputs, wanted, label, policy, confidence) for wanted, label in zip(budgets, names, strict=True)
     ]
-    warnings = {warning.code: warning for wanted in budgets for warning in calibration_warnings(inputs, wanted)}
+    warnings = calibration_warnings(inputs, budgets)
     comparisons = [compare_policies(inputs, wanted) for wanted in budgets] if compare else []
     add_operating_points(opened.root, points)
     if as_json:
         result: dict[str, Any] = {
             "operating_points": [point.model_dump(mode="json") for point in points],
-            "warnings": [warning.model_dump(mode="json") for warning in warnings.values()],
+            "warnings": [warning.model_dump(mode="json") for warning in warnings],
         }
         print_json(result | ({"comparisons": [each.record() for each in comparisons]} if compare else {}))
         return
     _print_points(points, inputs)
     for comparison in comparisons:
         _print_comparison(comparison)
-    _print_warnings(list(warnings.values()))
+    _print_warnings(warnings)
 
 
 def _budgets(given: list[str] | None, sweep: int | None, inputs: "Inputs") -> "list[Budget]":

@@ -1,6 +1,6 @@
 """Reasons to trust an operating point less, as typed values, each with what to do about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -18,9 +18,9 @@ TAIL_SAMPLES = 5
 """A percentile rests on at least so many samples beyond it."""
 
 
-def calibration_warnings(inputs: Inputs, budget: Budget) -> list[QualityWarning]:
-    """Return what makes an operating point from these inputs less trustworthy, the latency run's warnings first."""
-    return [*inputs.run.warnings, *_stand_in(inputs), *_images(inputs), *_scores(inputs), *_samples(inputs, budget)]
+def calibration_warnings(inputs: Inputs, budgets: Sequence[Budget] = ()) -> list[QualityWarning]:
+    """Return what makes operating points from these inputs less trustworthy, the latency run's warnings first."""
+    return [*inputs.run.warnings, *_stand_in(inputs), *_images(inputs), *_scores(inputs), *_samples(inputs, budgets)]
 
 
 def _stand_in(inputs: Inputs) -> Iterator[QualityWarning]:
@@ -64,9 +64,10 @@ def _scores(inputs: Inputs) -> Iterator[QualityWarning]:
         )
 
 
-def _samples(inputs: Inputs, budget: Budget) -> Iterator[QualityWarning]:
+def _samples(inputs: Inputs, budgets: Sequence[Budget]) -> Iterator[QualityWarning]:
     found = min(len(values) for values in end_to_end_samples(inputs.run, inputs.predictions.metadata.widths))
-    levels = [QUANTILES[each.statistic] for each in budget.conditions if each.statistic in QUANTILES]
+    conditions = (condition for budget in budgets for condition in budget.conditions)
+    levels = [QUANTILES[each.statistic] for each in conditions if each.statistic in QUANTILES]
     level = max(levels, default=0.0)
     needed = round(TAIL_SAMPLES / (1 - level))
     if level and found < needed:

@@ -41,12 +41,12 @@ class DynamicPoint:
     @property
     def accuracy(self) -> float:
         """Return top-1, 0…1, on held-out images where that is known."""
-        return self.held_out.accuracy.value if self.held_out else self.evaluation.accuracy
+        return self.held_out.accuracy.value if self.held_out else self.evaluation.accuracy.value
 
     @property
     def mean_ms(self) -> float:
         """Return the mean latency of one image, on held-out images where that is known."""
-        return self.held_out.mean_ms.value if self.held_out else self.evaluation.mean_ms
+        return self.held_out.mean_ms.value if self.held_out else self.evaluation.mean_ms.value
 
     @property
     def basis(self) -> str:

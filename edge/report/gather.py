@@ -11,7 +11,8 @@ from edge.bundle.checks import artifact_widths
 from edge.bundle.manifest import Artifact, OperatingPoint
 from edge.bundle.reader import Bundle
 from edge.calibration.inputs import Inputs, Selection, end_to_end_samples
-from edge.calibration.operating_point import calibration_warnings, evaluate_point
+from edge.calibration.operating_point import evaluate_point
+from edge.calibration.warnings import calibration_warnings
 from edge.errors import CalibrationError, ReportError
 from edge.profiling.latency_table import Entry, LatencyTable, Run, load_latency
 from edge.profiling.show import how
@@ -29,6 +30,7 @@ class Gathered:
             raise ReportError(f"{bundle.place}: the bundle has no gate, so there is nothing dynamic to report")
         self._bundle = bundle
         self._artifacts = {artifact.sha256: artifact for artifact in bundle.manifest.artifacts}
+        self._macs = {width.index: width.macs for width in bundle.manifest.widths}
         self._table = load_latency(latency)
         self._latency = latency, sha256_file(latency)
         self._predictions: dict[str, tuple[Predictions, str]] = {}
@@ -88,7 +90,7 @@ class Gathered:
             widths=list(self._widths(run, inputs.predictions if inputs else None)),
             points=shown,
             images=len(inputs.predictions.label) if inputs else None,
-            warnings=calibration_warnings(inputs, "mean") if inputs else run.warnings,
+            warnings=calibration_warnings(inputs) if inputs else run.warnings,
             left_out=left_out,
         )
 
@@ -98,7 +100,7 @@ class Gathered:
         for sha256 in (run.artifact_sha256, *stand_ins):
             if sha256 in self._predictions:
                 found, digest = self._predictions[sha256]
-                return Inputs(run, found, self._latency[1], digest, stand_in=sha256 != run.artifact_sha256)
+                return Inputs(run, found, self._macs, self._latency[1], digest, stand_in=sha256 != run.artifact_sha256)
         return None
 
     def _widths(self, run: Run, predictions: Predictions | None) -> Iterator[StaticWidth]:
@@ -129,7 +131,7 @@ def _end_to_end(artifact: Artifact, run: Run) -> dict[int, Entry]:
 
 def _run_of(point: OperatingPoint, runs: Sequence[Run]) -> Run | None:
     """Return the run that a point is for: a burst where there is one, else sustained work."""
-    selection = Selection(point.runtime, point.precision, point.device, point.threads, point.runner)
+    selection = Selection(point.runtime, point.precision, point.device, point.threads, point.runner, point.sustained)
     fitting = [run for run in runs if selection.fits(run) and run.artifact_sha256 == point.artifact_sha256]
     return min(fitting, key=lambda run: run.sustained_seconds or 0, default=None)
 
@@ -140,7 +142,7 @@ def _evaluated(points: Sequence[OperatingPoint], inputs: Inputs) -> tuple[list[D
     shown, left_out = [], []
     for point in points:
         try:
-            evaluation = evaluate_point(point, inputs.predictions, table)
+            evaluation = evaluate_point(point, inputs.predictions, table, inputs.macs)
         except CalibrationError as error:
             left_out.append(f"{point.name}: {error}")
             continue

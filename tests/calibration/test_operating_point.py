@@ -184,7 +184,7 @@ def test_a_gate_that_says_the_same_of_most_images_is_warned_about(case: Case) ->
     found.gate_logits[: len(found.label) * 2 // 3] = 0
     save_predictions(case.predictions, found)
     inputs = load_inputs(case.bundle, case.latency, case.predictions)
-    assert "one_score" in [warning.code for warning in calibration_warnings(inputs, parse_budget("2ms"))]
+    assert "one_score" in [warning.code for warning in calibration_warnings(inputs)]
 
 
 def test_an_empty_table_says_what_to_run() -> None:
@@ -197,12 +197,12 @@ def test_few_images_few_scores_and_few_samples_are_warned_about(case: Case) -> N
     few.gate_logits[:] = few.gate_logits.round()
     save_predictions(case.predictions, few)
     inputs = load_inputs(case.bundle, case.latency, case.predictions)
-    codes = [warning.code for warning in calibration_warnings(inputs, parse_budget("p95<=2ms"))]
+    codes = [warning.code for warning in calibration_warnings(inputs, [parse_budget("p95<=2ms")])]
     assert codes == ["few_images", "few_scores", "few_samples"]
 
 
 def test_a_good_calibration_set_is_not_warned_about(case: Case) -> None:
-    assert calibration_warnings(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms")) == []
+    assert calibration_warnings(load_inputs(case.bundle, case.latency, case.predictions), [parse_budget("2ms")]) == []
 
 
 def test_missing_files_say_which_command_writes_them(tmp_path: Path) -> None:

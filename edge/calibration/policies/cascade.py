@@ -19,6 +19,8 @@ from edge.calibration.policies.base import Fitted, Needs, none_within
 
 GRID = 24
 """Quantiles of each width's confidence that chains of three try."""
+NOBODY_IS_SURE = 2.0
+"""A confidence that no probability reaches."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class _Chains:
 def fit(case: Case, budget: Budget) -> Fitted:
     """Return the best cascade found; raises CalibrationError when none is within the budget."""
     best: tuple[float, CascadePolicy] | None = None
-    for chains in _every_chain(case):
+    for chains in filter(lambda chains: len(chains.hits), _every_chain(case)):
         options = [case.option(chains.widths[: end + 1]) for end in range(len(chains.widths))]
         needs = Needs.of(budget, options, case.images)
         worth = np.where(needs.met(chains.shares, chains.hits), needs.worth(chains.shares, chains.hits), -np.inf)
@@ -64,14 +66,16 @@ def _every_chain(case: Case) -> Iterator[_Chains]:
 
 
 def _pairs(case: Case, narrow: int, wide: int) -> _Chains:
-    """Return chains of two, one for each place between two confidences: the k least sure images go on."""
+    """Return chains of two, one for each place between two confidences: the k least sure images go on.
+
+    The threshold is halfway, so that rounding moves no image across it.
+    """
     confidence = case.confidences[:, narrow].astype(np.float64)
     order = np.argsort(confidence, kind="stable")
     ordered = confidence[order]
     go_on = np.flatnonzero(np.r_[True, np.diff(ordered) > 0, True])
     gain = np.r_[0, np.cumsum(case.hits[order, wide].astype(np.int64) - case.hits[order, narrow])]
-    thresholds = np.r_[ordered, np.inf][go_on]
-    thresholds[-1] = np.nextafter(ordered[-1], np.inf)
+    thresholds = np.r_[0, (ordered[:-1] + ordered[1:]) / 2, NOBODY_IS_SURE][go_on]
     shares = np.column_stack([1 - go_on / case.images, go_on / case.images])
     return _Chains(
         (case.widths[narrow], case.widths[wide]),
@@ -81,13 +85,20 @@ def _pairs(case: Case, narrow: int, wide: int) -> _Chains:
     )
 
 
+def _edges(confidence: Floats) -> Floats:
+    """Return a grid of confidences, each halfway between two that occur: rounding moves no image across one."""
+    values = np.unique(confidence)
+    above = np.unique(np.linspace(1, max(len(values) - 1, 1), GRID).round().astype(int))[: len(values) - 1]
+    return (values[above - 1] + values[above]) / 2
+
+
 def _triples(case: Case, chain: tuple[int, int, int]) -> _Chains:
     """Return chains of three, one for each pair of the grid's confidences.
 
     Images fall into cells (bin of the first width's confidence, bin of the second's); sums over cells give every pair.
     """
     first, second, third = chain
-    edges = [np.unique(np.quantile(case.confidences[:, column], np.linspace(0, 1, GRID))) for column in chain[:2]]
+    edges = [_edges(case.confidences[:, column].astype(np.float64)) for column in chain[:2]]
     bins = [
         np.searchsorted(edge, case.confidences[:, column], side="right")
         for edge, column in zip(edges, chain[:2], strict=True)
