@@ -97,6 +97,19 @@ PUBLIC = {
         "parse_budget",
         "score",
     ],
+    "edge.diff": [
+        "Change",
+        "Condition",
+        "Difference",
+        "Evidence",
+        "NotCompared",
+        "Subject",
+        "Verdict",
+        "diff_bundles",
+        "gather",
+        "judge",
+        "parse_condition",
+    ],
 }
 
 

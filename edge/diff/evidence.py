@@ -1,0 +1,133 @@
+"""What is known of one side: the bundle, and the latency tables and predictions that are of this very bundle."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle.manifest import CascadePolicy, OperatingPoint
+from edge.bundle.reader import Bundle
+from edge.errors import CalibrationError, MeasurementError
+from edge.profiling.latency_table import Entry, Run, load_latency
+from edge.runtime.policy import gate_choice
+from edge.runtime.predictions import Predictions, load_predictions
+from edge.runtime.route import Route
+
+
+class RunKey(NamedTuple):
+    """What two runs share whose times can be compared."""
+
+    runtime: str
+    precision: str
+    device: str
+    threads: int
+    runner: str
+
+    @classmethod
+    def of(cls, record: Run | OperatingPoint) -> "RunKey":
+        """Return the key of a run, or of the run that an operating point was made with."""
+        return cls(record.runtime, record.precision, record.device, record.threads, record.runner)
+
+    @property
+    def artifact(self) -> str:
+        """Return the artifact in two words."""
+        return f"{self.runtime} {self.precision}"
+
+    @property
+    def place(self) -> str:
+        """Return what ran it."""
+        threads = [f"{self.threads} threads"] * (self.threads > 1)
+        return ", ".join([self.device, *threads, *[f"{self.runner} runner"] * (self.runner != "python")])
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What an operating point does with every image of an image set."""
+
+    position: NDArray[np.intp]
+    """[n] which of the point's widths answers."""
+    hit: NDArray[np.bool_]
+    """[n] whether that answer is right."""
+
+    @classmethod
+    def of(cls, point: OperatingPoint, predictions: Predictions) -> "Routed":
+        """Return what `point` does with the images of `predictions`; raises CalibrationError where they cannot tell."""
+        if isinstance(point.policy, CascadePolicy):
+            raise CalibrationError("predictions do not hold what a cascade decides by")
+        widths = predictions.metadata.widths
+        absent = sorted(set(point.widths) - set(widths))
+        if absent:
+            raise CalibrationError(f"the predictions do not hold width {absent[0]}; run dsnet predict again")
+        images = len(predictions.label)
+        position = np.zeros(images, np.intp)
+        if point.policy.asks_gate:
+            position = gate_choice(point.policy, predictions.gate_logits)
+        return cls(position, predictions.hit[np.arange(images), np.searchsorted(widths, point.widths)[position]])
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One side of a comparison."""
+
+    bundle: Bundle
+    runs: dict[RunKey, Run] = field(default_factory=dict)
+    predictions: dict[str, Predictions] = field(default_factory=dict)
+    """By the SHA-256 of the artifact that answered."""
+
+    def widths(self, key: RunKey) -> dict[int, Entry]:
+        """Return the times of one image from end to end, by width, in the run of `key`."""
+        route = Route.of(self.bundle.artifact(key.runtime, key.precision))
+        head = [route.head.name] if route.head else []
+        units = {(*head, body.name): width for width, body in route.bodies.items()}
+        measured = {tuple(entry.programs): entry for entry in self.runs[key].entries if any(entry.blocks_ms)}
+        return {width: measured[unit] for unit, width in units.items() if unit in measured}
+
+    def of_point(self, point: OperatingPoint) -> Predictions | None:
+        """Return the predictions that tell what an operating point does, where there are any."""
+        return self.predictions.get(point.stand_in_sha256 or point.artifact_sha256)
+
+
+def gather(bundle: Bundle, tables: Sequence[Path] = (), predictions: Sequence[Path] = ()) -> Evidence:
+    """Read latency tables and predictions and make sure that they are of this bundle.
+
+    Raises an EdgeError that says which file does not fit and what to run again.
+    """
+    found = Evidence(bundle)
+    artifacts = {(item.runtime, item.precision, item.sha256) for item in bundle.manifest.artifacts}
+    choices = bundle.manifest.gate.choices if bundle.manifest.gate else []
+    for path in tables:
+        fitting = [
+            run for run in load_latency(path).runs if (run.runtime, run.precision, run.artifact_sha256) in artifacts
+        ]
+        if not fitting:
+            raise MeasurementError(f"{path}: no run of {bundle.place}; run dsnet profile again with that bundle")
+        for run in fitting:
+            _add_run(found.runs, run, path)
+    for path in predictions:
+        loaded = load_predictions(path)
+        metadata = loaded.metadata
+        owner = metadata.runtime, metadata.precision, metadata.artifact_sha256
+        if owner not in artifacts or metadata.choices != choices:
+            raise CalibrationError(f"{path}: not of {bundle.place}; run dsnet predict again with that bundle")
+        if metadata.artifact_sha256 in found.predictions:
+            raise CalibrationError(f"{path}: a second file for {metadata.runtime} {metadata.precision}; leave one out")
+        found.predictions[metadata.artifact_sha256] = loaded
+    return found
+
+
+def same_images(a: Predictions, b: Predictions) -> bool:
+    """Return whether two sets of predictions are of the same images with the same labels, in the same order."""
+    return a.metadata.data_sha256 == b.metadata.data_sha256 and len(a.label) == len(b.label)
+
+
+def _add_run(runs: dict[RunKey, Run], run: Run, path: Path) -> None:
+    key = RunKey.of(run)
+    what = f"{key.artifact} on {key.place}"
+    if not run.complete:
+        raise MeasurementError(f"{path}: the run of {what} is not complete; run dsnet profile again to resume it")
+    if key in runs:
+        raise MeasurementError(f"{path}: a second run of {what}; give one table for it")
+    runs[key] = run

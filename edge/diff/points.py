@@ -1,0 +1,105 @@
+"""Operating points of two bundles: measured by predictions and latency tables, else as the bundles record them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from edge.bundle.manifest import OperatingPoint
+from edge.diff.change import Change, NotCompared, Subject, attempted
+from edge.diff.evidence import Evidence, Routed, RunKey, same_images
+from edge.diff.intervals import Mixture, accuracy_change, difference, mean_latency_change, relative_difference
+from edge.diff.matching import common, operating_points
+from edge.errors import MeasurementError
+from edge.runtime.predictions import Predictions
+
+
+def point_changes(a: Evidence, b: Evidence) -> Iterator[Change | NotCompared]:
+    """Yield the change of accuracy and of mean latency of every operating point that both bundles have.
+
+    Accuracy is measured where both sides have predictions, mean latency where they have latency tables as well.
+    """
+    for one, other in common(operating_points(a), operating_points(b)).values():
+        subject = Subject(artifact=f"{one.runtime} {one.precision}", point=one.name)
+        timed = replace(subject, device=RunKey.of(one).place)
+        seen_a, seen_b = a.of_point(one), b.of_point(other)
+        if seen_a is None or seen_b is None:
+            yield _recorded_accuracy(subject, one, other)
+            yield attempted("latency", timed, _recorded_latency, one, other)
+            continue
+        sides = _Side(a, one, seen_a), _Side(b, other, seen_b)
+        yield attempted("accuracy", subject, _accuracy, *sides)
+        if a.runs and b.runs:
+            yield attempted("latency", timed, _latency, *sides)
+        else:
+            yield attempted("latency", timed, _recorded_latency, one, other)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """An operating point with what is known of it on one side."""
+
+    evidence: Evidence
+    point: OperatingPoint
+    predictions: Predictions
+
+    def routed(self) -> Routed:
+        """Return what the point does with every image."""
+        return Routed.of(self.point, self.predictions)
+
+    def mixture(self) -> Mixture:
+        """Return how long every image takes; raises MeasurementError where that was not measured."""
+        key, place = RunKey.of(self.point), self.evidence.bundle.place
+        if key not in self.evidence.runs:
+            raise MeasurementError(f"no latency run of {place} on {key.place} was given")
+        times = self.evidence.widths(key)
+        absent = [width for width in self.point.widths if width not in times]
+        if absent:
+            raise MeasurementError(f"no times of width {absent[0]} of {place} on {key.place}")
+        return Mixture(self.routed().position, [times[width].blocks_ms for width in self.point.widths])
+
+
+def _accuracy(subject: Subject, a: _Side, b: _Side) -> Change:
+    hits = a.routed().hit, b.routed().hit
+    top1 = float(hits[0].mean()), float(hits[1].mean())
+    interval = accuracy_change(*hits, paired=same_images(a.predictions, b.predictions))
+    return Change("accuracy", subject, "measured", *top1, top1[1] - top1[0], interval)
+
+
+def _latency(subject: Subject, a: _Side, b: _Side) -> Change:
+    _check_same_device(a.point, b.point)
+    mixtures = a.mixture(), b.mixture()
+    change, interval = mean_latency_change(*mixtures, paired=same_images(a.predictions, b.predictions))
+    means = float(mixtures[0].image_ms.mean()), float(mixtures[1].image_ms.mean())
+    return Change("latency", subject, "measured", *means, change, interval)
+
+
+def _recorded_accuracy(subject: Subject, a: OperatingPoint, b: OperatingPoint) -> Change:
+    if a.held_out and b.held_out:
+        found = a.held_out.accuracy, b.held_out.accuracy
+        change = found[1].value - found[0].value
+        return Change("accuracy", subject, "held out", found[0].value, found[1].value, change, difference(*found))
+    top1 = a.calibration_accuracy, b.calibration_accuracy
+    return Change("accuracy", subject, "calibration", *top1, top1[1] - top1[0], None)
+
+
+def _recorded_latency(subject: Subject, a: OperatingPoint, b: OperatingPoint) -> Change:
+    _check_same_device(a, b)
+    if a.held_out and b.held_out:
+        found = a.held_out.mean_ms, b.held_out.mean_ms
+        change = _relative(found[0].value, found[1].value)
+        return Change(
+            "latency", subject, "held out", found[0].value, found[1].value, change, relative_difference(*found)
+        )
+    means = a.expected_mean_ms, b.expected_mean_ms
+    return Change("latency", subject, "calibration", *means, _relative(*means), None)
+
+
+def _check_same_device(a: OperatingPoint, b: OperatingPoint) -> None:
+    places = RunKey.of(a).place, RunKey.of(b).place
+    if places[0] != places[1]:
+        raise MeasurementError(f"A's is for {places[0]}, B's for {places[1]}")
+
+
+def _relative(a: float, b: float) -> float:
+    if a <= 0:
+        raise MeasurementError("A records a mean of 0 ms")
+    return b / a - 1
