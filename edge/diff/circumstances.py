@@ -8,6 +8,7 @@ from edge.diff.evidence import Evidence, same_images
 from edge.diff.matching import common, operating_points, predictions
 from edge.profiling.compare import compare_runs
 from edge.profiling.latency_table import Run
+from edge.runtime.predictions import Predictions
 
 RELEASE = ("artifact_sha256",)
 """What of a run differs from release to release by its nature."""
@@ -24,8 +25,12 @@ def circumstances(a: Evidence, b: Evidence) -> Iterator[str]:
         yield from (f"latency of {key.artifact} on {key.place}: {text}" for text in _runs(*runs))
     for name, seen in common(predictions(a), predictions(b)).items():
         if not same_images(*seen):
-            sets = " → ".join(f"{item.metadata.data} ({len(item.label)} images)" for item in seen)
-            yield f"predictions of {name}: other images, {sets}"
+            yield f"predictions of {name}: other images, {' → '.join(map(_image_set, seen))}"
+
+
+def _image_set(predictions: Predictions) -> str:
+    metadata = predictions.metadata
+    return f"{len(predictions.label)} of {metadata.data} ({metadata.data_sha256[:12]}…)"
 
 
 def _models(a: Model, b: Model) -> Iterator[str]:

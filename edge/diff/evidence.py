@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from edge.bundle.manifest import CascadePolicy, OperatingPoint
 from edge.bundle.reader import Bundle
 from edge.errors import CalibrationError, MeasurementError
+from edge.profiling.history import LONGEST_MS
 from edge.profiling.latency_table import Entry, Run, load_latency
+from edge.profiling.statistics import samples_ms
 from edge.runtime.policy import gate_choice
 from edge.runtime.predictions import Predictions, load_predictions
 from edge.runtime.route import Route
@@ -128,6 +130,10 @@ def _add_run(runs: dict[RunKey, Run], run: Run, path: Path) -> None:
     what = f"{key.artifact} on {key.place}"
     if not run.complete:
         raise MeasurementError(f"{path}: the run of {what} is not complete; run dsnet profile again to resume it")
+    if any(sample > LONGEST_MS for entry in run.entries for sample in samples_ms(entry)):
+        raise MeasurementError(
+            f"{path}: the run of {what} has a time above {LONGEST_MS:.0e} ms; run dsnet profile again"
+        )
     if key in runs:
         raise MeasurementError(f"{path}: a second run of {what}; give one table for it")
     runs[key] = run

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge.bundle.manifest import Estimate
 from edge.errors import MeasurementError
 from edge.profiling.compare import FEWEST_BLOCKS
+from edge.profiling.history import LONGEST_MS, SHORTEST_MS
 from edge.profiling.statistics import CONFIDENCE, Interval
 
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -42,12 +43,12 @@ def difference(a: Estimate, b: Estimate, correlation: float = 0.0) -> Interval:
     return Interval(change - math.sqrt(max(0.0, below)), change + math.sqrt(max(0.0, above)))
 
 
-def relative_difference(a: Estimate, b: Estimate) -> Interval | None:
-    """Return the interval of b/a − 1 for independent positive estimates; None where an interval reaches 0.
+def relative_latency_difference(a: Estimate, b: Estimate) -> Interval | None:
+    """Return the interval of b/a − 1 for independent estimates in ms; None where one reaches what is no time any more.
 
     A ratio is a difference of logarithms, and logarithms keep the intervals' levels.
     """
-    if min(a.low, b.low) <= 0:
+    if min(a.low, b.low) < SHORTEST_MS or max(a.high, b.high) > LONGEST_MS:
         return None
     found = difference(_logarithm(a), _logarithm(b))
     return Interval(math.expm1(found.low), math.expm1(found.high))
@@ -105,7 +106,7 @@ def mean_latency_change(a: Mixture, b: Mixture, paired: bool) -> tuple[float, In
     """
     cost_a, cost_b = a.image_ms, b.image_ms
     mean_a, mean_b = float(cost_a.mean()), float(cost_b.mean())
-    if min(mean_a, mean_b) <= 0:
+    if min(mean_a, mean_b) < SHORTEST_MS:
         raise MeasurementError("a mean of 0 ms; its clock is too coarse for a ratio")
     relative_a, relative_b = cost_a / mean_a, cost_b / mean_b
     images = [relative_b - relative_a] if paired else [relative_a, relative_b]

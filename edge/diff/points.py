@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from edge.bundle.manifest import OperatingPoint
 from edge.diff.change import Change, NotCompared, Subject, attempted
 from edge.diff.evidence import Evidence, Routed, RunKey, same_images
-from edge.diff.intervals import Mixture, accuracy_change, difference, mean_latency_change, relative_difference
+from edge.diff.intervals import Mixture, accuracy_change, difference, mean_latency_change, relative_latency_difference
 from edge.diff.matching import common, operating_points
 from edge.errors import MeasurementError
+from edge.profiling.history import LONGEST_MS, SHORTEST_MS
 from edge.runtime.predictions import Predictions
 
 
@@ -87,7 +88,7 @@ def _recorded_latency(subject: Subject, a: OperatingPoint, b: OperatingPoint) ->
         found = a.held_out.mean_ms, b.held_out.mean_ms
         change = _relative(found[0].value, found[1].value)
         return Change(
-            "latency", subject, "held out", found[0].value, found[1].value, change, relative_difference(*found)
+            "latency", subject, "held out", found[0].value, found[1].value, change, relative_latency_difference(*found)
         )
     means = a.expected_mean_ms, b.expected_mean_ms
     return Change("latency", subject, "calibration", *means, _relative(*means), None)
@@ -100,6 +101,6 @@ def _check_same_device(a: OperatingPoint, b: OperatingPoint) -> None:
 
 
 def _relative(a: float, b: float) -> float:
-    if a <= 0:
-        raise MeasurementError("A records a mean of 0 ms")
+    if not SHORTEST_MS <= min(a, b) <= max(a, b) <= LONGEST_MS:
+        raise MeasurementError(f"the means recorded, {a:g} and {b:g} ms, have no ratio")
     return b / a - 1
