@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from edge.bundle.describe import limit_text
 from edge.bundle.manifest import Manifest, Model, OperatingPoint
 from edge.diff.evidence import Evidence, same_images
+from edge.diff.intervals import FEWEST_RUNS
 from edge.diff.matching import common, operating_points, predictions
 from edge.profiling.compare import compare_runs
 from edge.profiling.latency_table import Run
@@ -17,8 +18,8 @@ RELEASE = ("artifact_sha256",)
 def circumstances(a: Evidence, b: Evidence) -> Iterator[str]:
     """Yield, a line each, what makes figures of the two sides less comparable than they look."""
     yield from _models(a.bundle.manifest.model, b.bundle.manifest.model)
-    for one, other in common(operating_points(a), operating_points(b)).values():
-        yield from _points(one, other)
+    for points in common(operating_points(a), operating_points(b)).values():
+        yield from _points(*points)
     yield from _stale("A", a.bundle.manifest)
     yield from _stale("B", b.bundle.manifest)
     for key, runs in common(a.runs, b.runs).items():
@@ -51,12 +52,15 @@ def _stale(name: str, manifest: Manifest) -> Iterator[str]:
             yield f"operating point {point.name}: {name}'s is of another bundle; run dsnet calibrate again"
 
 
-def _runs(a: Run, b: Run) -> Iterator[str]:
+def _runs(a: list[Run], b: list[Run]) -> Iterator[str]:
     """Yield what compare_runs says of the circumstances; without entries, as the times are compared elsewhere."""
-    changed = compare_runs(*(run.model_copy(update={"entries": []}) for run in (a, b))).changed
+    changed = compare_runs(*(runs[0].model_copy(update={"entries": []}) for runs in (a, b))).changed
     yield from (f"{item.name} {item.a} → {item.b}" for item in changed if item.name not in RELEASE)
-    yield from (f"A has the warning {warning.code}" for warning in a.warnings)
-    yield from (f"B has the warning {warning.code}" for warning in b.warnings)
+    for name, runs in (("A", a), ("B", b)):
+        codes = dict.fromkeys(warning.code for run in runs for warning in run.warnings)
+        yield from (f"{name} has the warning {code}" for code in codes)
+    if len(a) == len(b) == 1:
+        yield f"one run of each side: what differs from run to run is in no interval; {FEWEST_RUNS} of each tell"
 
 
 def _points(a: OperatingPoint, b: OperatingPoint) -> Iterator[str]:

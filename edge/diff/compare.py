@@ -10,7 +10,7 @@ from edge.bundle.manifest import Artifact, Manifest
 from edge.diff.change import Change, Metric, NotCompared, Subject, attempted
 from edge.diff.circumstances import circumstances
 from edge.diff.evidence import Evidence, same_images
-from edge.diff.intervals import accuracy_change
+from edge.diff.intervals import accuracy_change, repeated_latency_change
 from edge.diff.matching import artifacts, common, only_in, predictions
 from edge.diff.points import point_changes
 from edge.errors import MeasurementError
@@ -79,19 +79,26 @@ def _exact(metric: Metric, subject: Subject, a: int, b: int) -> Change:
 
 def _latencies(a: Evidence, b: Evidence) -> Iterator[Change | NotCompared]:
     for key in common(a.runs, b.runs):
-        times = a.widths(key), b.widths(key)
+        times = a.times(key), b.times(key)
         for width in sorted({*times[0], *times[1]}):
             subject = Subject(artifact=key.artifact, width=width, device=key.place)
             yield attempted("latency", subject, _latency, times[0].get(width), times[1].get(width))
 
 
-def _latency(subject: Subject, a: Entry | None, b: Entry | None) -> Change:
+def _latency(subject: Subject, a: list[Entry] | None, b: list[Entry] | None) -> Change:
     if a is None or b is None:
         raise MeasurementError(f"not measured in {'B' if b is None else 'A'}; run dsnet profile for that width too")
-    ratio = two_sample_ratio(b, a)
-    interval = Interval(ratio.interval.low - 1, ratio.interval.high - 1)
-    p50s = median(samples_ms(a)), median(samples_ms(b))
-    return Change("latency", subject, "measured", *p50s, ratio.value - 1, interval)
+    p50s = _p50(a), _p50(b)
+    if len(a) == len(b) == 1:
+        ratio = two_sample_ratio(b[0], a[0])
+        change, interval = ratio.value - 1, Interval(ratio.interval.low - 1, ratio.interval.high - 1)
+    else:
+        change, interval = repeated_latency_change(a, b)
+    return Change("latency", subject, "measured", *p50s, change, interval)
+
+
+def _p50(entries: list[Entry]) -> float:
+    return median([sample for entry in entries for sample in samples_ms(entry)])
 
 
 def _accuracies(a: Evidence, b: Evidence) -> Iterator[Change]:

@@ -75,17 +75,26 @@ class Evidence:
     """One side of a comparison."""
 
     bundle: Bundle
-    runs: dict[RunKey, Run] = field(default_factory=dict)
+    runs: dict[RunKey, list[Run]] = field(default_factory=dict)
+    """One run for each key, or several that repeat the same measurement."""
     predictions: dict[str, Predictions] = field(default_factory=dict)
     """By the SHA-256 of the artifact that answered."""
 
-    def widths(self, key: RunKey) -> dict[int, Entry]:
-        """Return the times of one image from end to end, by width, in the run of `key`."""
+    def times(self, key: RunKey) -> dict[int, list[Entry]]:
+        """Return the times of one image from end to end, by width: an entry from every run of `key`."""
         route = Route.of(self.bundle.artifact(key.runtime, key.precision))
         head = [route.head.name] if route.head else []
-        units = {(*head, body.name): width for width, body in route.bodies.items()}
-        measured = {tuple(entry.programs): entry for entry in self.runs[key].entries if any(entry.blocks_ms)}
-        return {width: measured[unit] for unit, width in units.items() if unit in measured}
+        units = {width: [*head, body.name] for width, body in route.bodies.items()}
+        found = {
+            width: [entry for run in self.runs[key] for entry in run.entries if entry.programs == unit]
+            for width, unit in units.items()
+        }
+        return {
+            width: entries
+            for width, entries in found.items()
+            if len(entries) == len(self.runs[key])
+            and all(entry.blocks_ms and all(entry.blocks_ms) for entry in entries)
+        }
 
     def of_point(self, point: OperatingPoint) -> Predictions | None:
         """Return the predictions that tell what an operating point does, where there are any."""
@@ -125,15 +134,13 @@ def same_images(a: Predictions, b: Predictions) -> bool:
     return a.metadata.data_sha256 == b.metadata.data_sha256 and len(a.label) == len(b.label)
 
 
-def _add_run(runs: dict[RunKey, Run], run: Run, path: Path) -> None:
+def _add_run(runs: dict[RunKey, list[Run]], run: Run, path: Path) -> None:
     key = RunKey.of(run)
-    what = f"{key.artifact} on {key.place}"
+    what = f"{path}: the run of {key.artifact} on {key.place}"
     if not run.complete:
-        raise MeasurementError(f"{path}: the run of {what} is not complete; run dsnet profile again to resume it")
+        raise MeasurementError(f"{what} is not complete; run dsnet profile again to resume it")
     if any(sample > LONGEST_MS for entry in run.entries for sample in samples_ms(entry)):
-        raise MeasurementError(
-            f"{path}: the run of {what} has a time above {LONGEST_MS:.0e} ms; run dsnet profile again"
-        )
-    if key in runs:
-        raise MeasurementError(f"{path}: a second run of {what}; give one table for it")
-    runs[key] = run
+        raise MeasurementError(f"{what} has a time above {LONGEST_MS:.0e} ms; run dsnet profile again")
+    if run in runs.setdefault(key, []):
+        raise MeasurementError(f"{what} was given twice; a repeated measurement is another run of dsnet profile")
+    runs[key].append(run)

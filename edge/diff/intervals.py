@@ -17,8 +17,11 @@ from edge.bundle.manifest import Estimate
 from edge.errors import MeasurementError
 from edge.profiling.compare import FEWEST_BLOCKS
 from edge.profiling.history import LONGEST_MS, SHORTEST_MS
+from edge.profiling.latency_table import Entry
 from edge.profiling.statistics import CONFIDENCE, Interval
 
+FEWEST_RUNS = 3
+"""Of each side, for an interval that holds what differs from one run to the next."""
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 Hits = NDArray[np.bool_]
 
@@ -65,24 +68,43 @@ def accuracy_change(a: Hits, b: Hits, paired: bool) -> Interval:
     return difference(*shares, correlation=_correlation(a, b) if paired else 0.0)
 
 
+def repeated_latency_change(a: Sequence[Entry], b: Sequence[Entry]) -> tuple[float, Interval]:
+    """Return latency(b)/latency(a) − 1 with its interval, for one unit that was measured in several runs of each side.
+
+    What a run says is one number, the median of its blocks' medians: what differs from one run to the next is then in
+    the interval (Kalibera & Jones, Rigorous Benchmarking in Reasonable Time, 2013). Welch's t on the logarithms.
+    Raises MeasurementError below FEWEST_RUNS of each side, or for a time of 0.
+    """
+    _check_runs(len(a), len(b))
+    typical = [[float(np.median([np.median(block) for block in entry.blocks_ms])) for entry in side] for side in (a, b)]
+    _check_not_zero(min(map(min, typical)))
+    logarithms = [np.log(side) for side in typical]
+    return _relative(float(logarithms[1].mean() - logarithms[0].mean()), list(map(_mean_part, logarithms)))
+
+
 @dataclass(frozen=True)
 class Mixture:
     """The times of images that are answered by several widths."""
 
     position: NDArray[np.intp]
-    """[n] which of `blocks_ms` each image takes."""
-    blocks_ms: Sequence[list[list[float]]]
-    """Per width: blocks of samples, one block of every width in each round."""
+    """[n] which width each image takes."""
+    runs_ms: Sequence[Sequence[list[list[float]]]]
+    """[run][width]: blocks of samples, in a run one block of every width in each round."""
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Return how often each width answers."""
-        return np.bincount(self.position, minlength=len(self.blocks_ms)) / len(self.position)
+        """Return how often each width answers, [w]."""
+        return np.bincount(self.position, minlength=len(self.runs_ms[0])) / len(self.position)
+
+    @property
+    def width_ms(self) -> NDArray[np.float64]:
+        """Return the mean latency of every width in every run, [runs, w]."""
+        return np.array([[np.concatenate(blocks).mean() for blocks in run] for run in self.runs_ms])
 
     @property
     def image_ms(self) -> NDArray[np.float64]:
         """Return the mean latency of each image's width, [n]."""
-        return np.array([np.concatenate(blocks).mean() for blocks in self.blocks_ms])[self.position]
+        return np.asarray(self.width_ms.mean(axis=0)[self.position])
 
 
 @dataclass(frozen=True)
@@ -99,37 +121,54 @@ def mean_latency_change(a: Mixture, b: Mixture, paired: bool) -> tuple[float, In
 
     The delta method on the logarithm of the ratio. Two things vary. The images: a ratio estimator, whose residuals
     c_b/mean(b) − c_a/mean(a) cancel where both give an image widths of the same relative cost (Cochran, Sampling
-    Techniques, 3rd ed., §6.3). The times, of each run by itself: a run's rounds vary together, so what is drawn is
-    the mean latency of one round at these shares. Student's t at the degrees of freedom of Welch and Satterthwaite
-    (Biometrics Bulletin 2, 1946, p. 110) pays for few rounds. As in `two_sample_ratio`, what differs from one process
-    to the next is not in it. Raises MeasurementError below FEWEST_BLOCKS, or for a mean of 0.
+    Techniques, 3rd ed., §6.3). The times: of several runs of each side, their means at these shares; of one run, the
+    means of its rounds, because a round's times vary together; what differs from one run to the next is then not in
+    the interval. Student's t at the degrees of freedom of Welch and Satterthwaite (Biometrics Bulletin 2, 1946,
+    p. 110) pays for few of them. Raises MeasurementError for too few blocks or runs, or for a mean of 0.
     """
-    cost_a, cost_b = a.image_ms, b.image_ms
-    mean_a, mean_b = float(cost_a.mean()), float(cost_b.mean())
-    if min(mean_a, mean_b) < SHORTEST_MS:
-        raise MeasurementError("a mean of 0 ms; its clock is too coarse for a ratio")
-    relative_a, relative_b = cost_a / mean_a, cost_b / mean_b
-    images = [relative_b - relative_a] if paired else [relative_a, relative_b]
-    parts = [*map(_mean_part, images), _time_part(a, mean_a), _time_part(b, mean_b)]
+    if max(len(a.runs_ms), len(b.runs_ms)) > 1:
+        _check_runs(len(a.runs_ms), len(b.runs_ms))
+    costs = a.image_ms, b.image_ms
+    means = float(costs[0].mean()), float(costs[1].mean())
+    _check_not_zero(min(means))
+    relative = [cost / mean for cost, mean in zip(costs, means, strict=True)]
+    images = [relative[1] - relative[0]] if paired else relative
+    times = [_time_part(mixture, mean) for mixture, mean in zip((a, b), means, strict=True)]
+    return _relative(math.log(means[1] / means[0]), [*map(_mean_part, images), *times])
+
+
+def _relative(logarithm: float, parts: Sequence[_Part]) -> tuple[float, Interval]:
+    """Return the relative change that a logarithm stands for, with the interval that its parts' variances make."""
     half = _student(parts) * math.sqrt(sum(part.variance for part in parts))
-    logarithm = math.log(mean_b / mean_a)
     return math.expm1(logarithm), Interval(math.expm1(logarithm - half), math.expm1(logarithm + half))
 
 
 def _time_part(mixture: Mixture, mean_ms: float) -> _Part:
     """Return the variance of a mixture's mean, relative to it, that comes from its widths' measured times."""
-    used = [(share, blocks) for share, blocks in zip(mixture.shares, mixture.blocks_ms, strict=True) if share > 0]
+    shares = mixture.shares / mean_ms
+    if len(mixture.runs_ms) > 1:
+        return _mean_part(mixture.width_ms @ shares)
+    used = [(share, blocks) for share, blocks in zip(shares, mixture.runs_ms[0], strict=True) if share > 0]
     counts = {len(blocks) for _, blocks in used}
     if counts == {1}:
-        samples = [share / mean_ms * np.array(blocks[0]) for share, blocks in used]
+        samples = [share * np.array(blocks[0]) for share, blocks in used]
         _check_enough(min(map(len, samples)))
         parts = list(map(_mean_part, samples))
         return _Part(sum(part.variance for part in parts), min(part.freedom for part in parts))
     if len(counts) > 1:
         raise MeasurementError("the widths do not have a block in every round; run dsnet profile again")
     _check_enough(max(counts))
-    rounds = sum(share / mean_ms * np.array([np.mean(block) for block in blocks]) for share, blocks in used)
-    return _mean_part(np.asarray(rounds))
+    return _mean_part(np.asarray(sum(share * np.array([np.mean(block) for block in blocks]) for share, blocks in used)))
+
+
+def _check_runs(a: int, b: int) -> None:
+    if min(a, b) < FEWEST_RUNS:
+        raise MeasurementError(f"{a} runs of A and {b} of B; give one of each, or {FEWEST_RUNS} and more of each")
+
+
+def _check_not_zero(ms: float) -> None:
+    if ms < SHORTEST_MS:
+        raise MeasurementError("a time of 0 ms; its clock is too coarse for a ratio")
 
 
 def _check_enough(blocks: int) -> None:
@@ -146,7 +185,7 @@ def _mean_part(values: NDArray[np.float64]) -> _Part:
 def _student(parts: Sequence[_Part]) -> float:
     """Return the two-sided quantile of Student's t at the parts' joint degrees of freedom.
 
-    The expansion around the normal quantile (Abramowitz & Stegun 26.7.5), within 0.3% from 4 degrees of freedom on.
+    The expansion around the normal quantile (Abramowitz & Stegun 26.7.5), within 0.8% from 2 degrees of freedom on.
     """
     total = sum(part.variance for part in parts)
     weights = sum(part.variance**2 / part.freedom for part in parts)
@@ -158,6 +197,7 @@ def _student(parts: Sequence[_Part]) -> float:
         (Z**3 + Z) / 4,
         (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96,
         (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384,
+        (79 * Z**9 + 776 * Z**7 + 1482 * Z**5 - 1920 * Z**3 - 945 * Z) / 92160,
     )
     return sum(term * inverse**power for power, term in enumerate(terms))
 

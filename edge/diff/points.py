@@ -51,11 +51,12 @@ class _Side:
         key, place = RunKey.of(self.point), self.evidence.bundle.place
         if key not in self.evidence.runs:
             raise MeasurementError(f"no latency run of {place} on {key.place} was given")
-        times = self.evidence.widths(key)
+        times = self.evidence.times(key)
         absent = [width for width in self.point.widths if width not in times]
         if absent:
             raise MeasurementError(f"no times of width {absent[0]} of {place} on {key.place}")
-        return Mixture(self.routed().position, [times[width].blocks_ms for width in self.point.widths])
+        runs = zip(*(times[width] for width in self.point.widths), strict=True)
+        return Mixture(self.routed().position, [[entry.blocks_ms for entry in run] for run in runs])
 
 
 def _accuracy(subject: Subject, a: _Side, b: _Side) -> Change:

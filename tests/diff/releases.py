@@ -51,9 +51,12 @@ def release(folder: Path, golden: Path, padding: int = 0, slower: float = 1.0, l
     return made
 
 
-def write_latency(made: Release, slower: float = 1.0, blocks: int = BLOCKS, **changes: object) -> None:
-    """Replace a release's latency table by a run with `blocks` noisy blocks of every width."""
-    seed = sum(map(ord, made.root.parent.name))
+def write_latency(made: Release, slower: float = 1.0, blocks: int = BLOCKS, repeat: int = 0, **changes: object) -> None:
+    """Replace a release's latency table by a run with `blocks` noisy blocks of every width.
+
+    Runs of different `repeat` have different noise.
+    """
+    seed = sum(map(ord, made.root.parent.name)) + 1000 * repeat
     samples = {width: noisy_blocks(ms * slower, blocks, 100 * seed + width) for width, ms in WIDTHS_MS.items()}
     run = run_of(made.bundle, samples, **{"device": "local", **changes})
     save_latency(made.latency, LatencyTable(format=FORMAT, runs=[run]))

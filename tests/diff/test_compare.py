@@ -1,6 +1,6 @@
 """What two releases with known differences are found to differ in."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,10 @@ from edge.profiling.latency_table import FORMAT, LatencyTable, QualityWarning, l
 from edge.runtime.predictions import load_predictions
 from tests.diff.releases import Release, change_manifest, write_latency, write_predictions
 
-Make = Callable[..., Release]
+ONE_RUN = (
+    "latency of litert int8 on local: one run of each side: what differs from run to run is in no interval; "
+    "3 of each tell"
+)
 
 
 def bare(release: Release) -> Evidence:
@@ -40,7 +43,7 @@ def test_a_bundle_does_not_differ_from_itself(old: Release) -> None:
     found = diff_bundles(old.evidence, old.evidence)
     assert {change.change for change in found.changes} == {0.0}
     assert all(holds(change, 0) for change in found.changes), found.changes
-    assert (found.not_compared, found.removed, found.added, found.circumstances) == ([], [], [], [])
+    assert (found.not_compared, found.removed, found.added, found.circumstances) == ([], [], [], [ONE_RUN])
 
 
 def test_every_figure_is_compared_once(old: Release, equal: Release) -> None:
@@ -97,8 +100,30 @@ def test_the_same_images_are_compared_pair_by_pair_and_other_ones_are_not(old: R
     assert same.interval is not None and other.interval is not None
     assert other.interval.high - other.interval.low > 2 * (same.interval.high - same.interval.low), (same, other)
     assert found.circumstances == [
-        "predictions of litert int8: other images, 4000 of images (aaaaaaaaaaaa…) → 4000 of images (bbbbbbbbbbbb…)"
+        ONE_RUN,
+        "predictions of litert int8: other images, 4000 of images (aaaaaaaaaaaa…) → 4000 of images (bbbbbbbbbbbb…)",
     ]
+
+
+def repeated(release: Release, levels: tuple[float, ...]) -> Evidence:
+    """Return a release with a run for each level of speed."""
+    tables = []
+    for number, level in enumerate(levels):
+        path = release.latency.with_name(f"latency_{number}.json")
+        write_latency(replace(release, latency=path), level, repeat=number + 1)
+        tables.append(path)
+    return gather(release.bundle, tables, [release.predictions])
+
+
+def test_runs_that_differ_among_themselves_make_a_change_uncertain_that_one_run_takes_for_certain(
+    old: Release, equal: Release
+) -> None:
+    one = diff_bundles(repeated(old, (0.96,)), repeated(equal, (1.04,)))
+    several = diff_bundles(repeated(old, (0.96, 1.0, 1.04)), repeated(equal, (1.04, 1.0, 0.96)))
+    for subject in ({"width": 1}, {"point": "balanced"}):
+        assert not holds(change_of(one, "latency", **subject), 0), one
+        assert holds(change_of(several, "latency", **subject), 0), several
+    assert several.circumstances == []
 
 
 def test_without_measurements_there_is_what_the_bundles_say(old: Release, worse: Release) -> None:
@@ -184,6 +209,7 @@ def test_circumstances_that_may_explain_a_change_are_named(old: Release, equal: 
         "operating point balanced: limits mean ≤ 2 ms → mean ≤ 3 ms",
         "latency of litert int8 on local: governor performance → powersave",
         "latency of litert int8 on local: B has the warning throttled",
+        ONE_RUN,
     ]
 
 
@@ -203,7 +229,10 @@ def test_a_point_whose_thresholds_are_of_another_bundle_is_compared_as_recorded_
     change_manifest(equal, operating_points=[fast, stale])
     found = diff_bundles(old.evidence, equal.evidence)
     assert change_of(found, "accuracy", point="balanced").basis == "calibration"
-    assert found.circumstances == ["operating point balanced: B's is of another bundle; run dsnet calibrate again"]
+    assert found.circumstances == [
+        "operating point balanced: B's is of another bundle; run dsnet calibrate again",
+        ONE_RUN,
+    ]
 
 
 def test_a_cascade_is_not_compared_by_predictions_that_do_not_tell_what_it_does(old: Release, equal: Release) -> None:
@@ -243,7 +272,7 @@ def test_an_unfinished_run_is_refused(old: Release) -> None:
 
 
 def test_a_second_measurement_of_the_same_is_refused(old: Release) -> None:
-    assert "a second run of litert int8 on local" in refusal(old, [old.latency] * 2, [])
+    assert "the run of litert int8 on local was given twice" in refusal(old, [old.latency] * 2, [])
     assert "a second file for litert int8" in refusal(old, [], [old.predictions] * 2)
 
 

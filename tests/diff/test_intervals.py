@@ -15,9 +15,12 @@ from edge.diff.intervals import (
     difference,
     mean_latency_change,
     relative_latency_difference,
+    repeated_latency_change,
     wilson,
 )
 from edge.errors import MeasurementError
+from edge.profiling.latency_table import Entry
+from tests.profiling.runs import NARROW, entry, noisy_blocks
 
 outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60).map(np.array)
 
@@ -127,7 +130,7 @@ def mixture(random: np.random.Generator, difficulty: np.ndarray, slower: float, 
     blocks = [
         [(ms * slower * level * random.normal(1, 0.01, 10)).tolist() for level in drift] for ms in (1.0, 2.0, 3.0)
     ]
-    return Mixture(np.searchsorted([1 / 3, 2 / 3], seen), blocks)
+    return Mixture(np.searchsorted([1 / 3, 2 / 3], seen), [blocks])
 
 
 @pytest.mark.parametrize("rounds", [5, 20])
@@ -163,7 +166,7 @@ def test_times_that_were_not_measured_in_rounds_count_one_by_one() -> None:
     random = np.random.default_rng(0)
     imported = [[random.normal(ms, 0.01, 50).tolist()] for ms in (1.0, 2.0)]
     position = np.arange(100) % 2
-    change, interval = mean_latency_change(Mixture(position, imported), Mixture(position, imported), paired=True)
+    change, interval = mean_latency_change(Mixture(position, [imported]), Mixture(position, [imported]), paired=True)
     assert (change, interval.high - interval.low) == pytest.approx((0, 0.004), abs=0.002), interval
 
 
@@ -173,10 +176,53 @@ def test_times_that_were_not_measured_in_rounds_count_one_by_one() -> None:
         ([[[1.0] * 10] * 4, [[2.0] * 10] * 4], "4 blocks; an interval needs 5"),
         ([[[1.0] * 4], [[2.0] * 9]], "4 blocks; an interval needs 5"),
         ([[[1.0] * 10] * 6, [[2.0] * 10] * 7], "do not have a block in every round"),
-        ([[[0.0] * 10] * 6, [[0.0] * 10] * 6], "a mean of 0 ms"),
+        ([[[0.0] * 10] * 6, [[0.0] * 10] * 6], "a time of 0 ms"),
     ],
 )
 def test_times_that_allow_no_interval_are_refused(blocks: list[list[list[float]]], message: str) -> None:
-    found = Mixture(np.array([0, 1, 1]), blocks)
+    found = Mixture(np.array([0, 1, 1]), [blocks])
     with pytest.raises(MeasurementError, match=message):
         mean_latency_change(found, found, paired=True)
+
+
+# Runs that repeat a measurement, and differ among themselves by more than their blocks do.
+
+
+def repeated(random: np.random.Generator, ms: float, runs: int) -> list[Entry]:
+    return [
+        entry(NARROW, noisy_blocks(ms * level, 10, random.integers(2**31))) for level in random.normal(1, 0.03, runs)
+    ]
+
+
+@pytest.mark.parametrize("runs", [3, 6])
+def test_what_differs_from_run_to_run_is_in_the_interval_of_several(runs: int) -> None:
+    random, trials, held = np.random.default_rng(0), 400, 0
+    for _ in range(trials):
+        interval = repeated_latency_change(repeated(random, 2.0, runs), repeated(random, 2.2, runs))[1]
+        held += interval.low <= 0.1 <= interval.high
+    assert held / trials > 0.929, f"{held} of {trials}"
+
+
+def test_what_differs_from_run_to_run_is_in_the_interval_of_several_mixtures_too() -> None:
+    random, trials, held = np.random.default_rng(0), 400, 0
+    difficulty = random.random(300)
+    for _ in range(trials):
+        sides = []
+        for slower in (1.0, 1.1):
+            drawn = [mixture(random, difficulty, slower * level, 5) for level in random.normal(1, 0.03, 3)]
+            sides.append(Mixture(drawn[0].position, [run for one in drawn for run in one.runs_ms]))
+        interval = mean_latency_change(*sides, paired=True)[1]
+        held += interval.low <= 0.1 <= interval.high
+    assert held / trials > 0.929, f"{held} of {trials}"
+
+
+@pytest.mark.parametrize(("runs_a", "runs_b"), [(1, 3), (3, 2), (2, 2)])
+def test_two_runs_of_a_side_are_too_few_to_tell_how_runs_differ(runs_a: int, runs_b: int) -> None:
+    random = np.random.default_rng(0)
+    message = f"{runs_a} runs of A and {runs_b} of B; give one of each, or 3 and more of each"
+    with pytest.raises(MeasurementError, match=message):
+        repeated_latency_change(repeated(random, 1, runs_a), repeated(random, 1, runs_b))
+    (run,) = mixture(random, random.random(9), 1.0, 5).runs_ms
+    sides = (Mixture(np.zeros(9, np.intp), [run] * runs) for runs in (runs_a, runs_b))
+    with pytest.raises(MeasurementError, match=message):
+        mean_latency_change(*sides, paired=True)
