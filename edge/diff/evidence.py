@@ -27,11 +27,18 @@ class RunKey(NamedTuple):
     device: str
     threads: int
     runner: str
+    sustained: bool
 
     @classmethod
-    def of(cls, record: Run | OperatingPoint) -> "RunKey":
-        """Return the key of a run, or of the run that an operating point was made with."""
-        return cls(record.runtime, record.precision, record.device, record.threads, record.runner)
+    def of_run(cls, run: Run) -> "RunKey":
+        """Return a run's key."""
+        sustained = run.sustained_seconds is not None
+        return cls(run.runtime, run.precision, run.device, run.threads, run.runner, sustained)
+
+    @classmethod
+    def of_point(cls, point: OperatingPoint) -> "RunKey":
+        """Return the key of the runs that an operating point is about."""
+        return cls(point.runtime, point.precision, point.device, point.threads, point.runner, sustained=False)
 
     @property
     def artifact(self) -> str:
@@ -42,7 +49,8 @@ class RunKey(NamedTuple):
     def place(self) -> str:
         """Return what ran it."""
         threads = [f"{self.threads} threads"] * (self.threads > 1)
-        return ", ".join([self.device, *threads, *[f"{self.runner} runner"] * (self.runner != "python")])
+        runner = [f"{self.runner} runner"] * (self.runner != "python")
+        return ", ".join([self.device, *threads, *runner, *["sustained"] * self.sustained])
 
 
 @dataclass(frozen=True)
@@ -50,24 +58,26 @@ class Routed:
     """What an operating point does with every image of an image set."""
 
     position: NDArray[np.intp]
-    """[n] which of the point's widths answers."""
+    """[n] which of the point's widths answers; in a cascade all narrower ones ran before it."""
     hit: NDArray[np.bool_]
     """[n] whether that answer is right."""
 
     @classmethod
     def of(cls, point: OperatingPoint, predictions: Predictions) -> "Routed":
         """Return what `point` does with the images of `predictions`; raises CalibrationError where they cannot tell."""
-        if isinstance(point.policy, CascadePolicy):
-            raise CalibrationError("predictions do not hold what a cascade decides by")
         widths = predictions.metadata.widths
         absent = sorted(set(point.widths) - set(widths))
         if absent:
             raise CalibrationError(f"the predictions do not hold width {absent[0]}; run dsnet predict again")
-        images = len(predictions.label)
-        position = np.zeros(images, np.intp)
-        if point.policy.asks_gate:
+        columns = np.searchsorted(widths, point.widths)
+        images = np.arange(len(predictions.label))
+        position = np.zeros(len(images), np.intp)
+        if isinstance(point.policy, CascadePolicy):
+            sure = predictions.confidence[:, columns[:-1]] >= np.array(point.policy.confidences)
+            position = np.column_stack([sure, np.ones(len(images), bool)]).argmax(axis=1)
+        elif point.policy.asks_gate:
             position = gate_choice(point.policy, predictions.gate_logits)
-        return cls(position, predictions.hit[np.arange(images), np.searchsorted(widths, point.widths)[position]])
+        return cls(position, predictions.hit[images, columns[position]])
 
 
 @dataclass(frozen=True)
@@ -82,19 +92,30 @@ class Evidence:
 
     def times(self, key: RunKey) -> dict[int, list[Entry]]:
         """Return the times of one image from end to end, by width: an entry from every run of `key`."""
-        route = Route.of(self.bundle.artifact(key.runtime, key.precision))
+        route = self._route(key)
         head = [route.head.name] if route.head else []
-        units = {width: [*head, body.name] for width, body in route.bodies.items()}
+        return self._entries(key, {width: [*head, body.name] for width, body in route.bodies.items()})
+
+    def further_times(self, key: RunKey) -> dict[int, list[Entry]]:
+        """Return what a width takes that runs after another one, by width: an entry from every run of `key`."""
+        return self._entries(key, {width: [body.name] for width, body in self._route(key).bodies.items()})
+
+    def _route(self, key: RunKey) -> Route:
+        return Route.of(self.bundle.artifact(key.runtime, key.precision))
+
+    def _entries(self, key: RunKey, units: dict[int, list[str]]) -> dict[int, list[Entry]]:
+        """Return the entries of the units that every run has with samples in every block."""
+        runs = self.runs[key]
         found = {
-            width: [entry for run in self.runs[key] for entry in run.entries if entry.programs == unit]
+            width: [
+                entry
+                for run in runs
+                for entry in run.entries
+                if entry.programs == unit and entry.blocks_ms and all(entry.blocks_ms)
+            ]
             for width, unit in units.items()
         }
-        return {
-            width: entries
-            for width, entries in found.items()
-            if len(entries) == len(self.runs[key])
-            and all(entry.blocks_ms and all(entry.blocks_ms) for entry in entries)
-        }
+        return {width: entries for width, entries in found.items() if len(entries) == len(runs)}
 
     def of_point(self, point: OperatingPoint) -> Predictions | None:
         """Return the predictions that tell what an operating point does, where there are any."""
@@ -135,7 +156,7 @@ def same_images(a: Predictions, b: Predictions) -> bool:
 
 
 def _add_run(runs: dict[RunKey, list[Run]], run: Run, path: Path) -> None:
-    key = RunKey.of(run)
+    key = RunKey.of_run(run)
     what = f"{path}: the run of {key.artifact} on {key.place}"
     if not run.complete:
         raise MeasurementError(f"{what} is not complete; run dsnet profile again to resume it")

@@ -2,15 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
-from edge.bundle.manifest import OperatingPoint
+import numpy as np
+
+from edge.bundle.manifest import CascadePolicy, OperatingPoint
 from edge.diff.change import Change, NotCompared, Subject, attempted
 from edge.diff.evidence import Evidence, Routed, RunKey, same_images
 from edge.diff.intervals import Mixture, accuracy_change, difference, mean_latency_change, relative_latency_difference
 from edge.diff.matching import common, operating_points
 from edge.errors import MeasurementError
 from edge.profiling.history import LONGEST_MS, SHORTEST_MS
+from edge.profiling.latency_table import Entry
 from edge.runtime.predictions import Predictions
+
+Blocks = list[list[float]]
 
 
 def point_changes(a: Evidence, b: Evidence) -> Iterator[Change | NotCompared]:
@@ -20,7 +26,7 @@ def point_changes(a: Evidence, b: Evidence) -> Iterator[Change | NotCompared]:
     """
     for one, other in common(operating_points(a), operating_points(b)).values():
         subject = Subject(artifact=f"{one.runtime} {one.precision}", point=one.name)
-        timed = replace(subject, device=RunKey.of(one).place)
+        timed = replace(subject, device=RunKey.of_point(one).place)
         seen_a, seen_b = a.of_point(one), b.of_point(other)
         if seen_a is None or seen_b is None:
             yield _recorded_accuracy(subject, one, other)
@@ -48,15 +54,31 @@ class _Side:
 
     def mixture(self) -> Mixture:
         """Return how long every image takes; raises MeasurementError where that was not measured."""
-        key, place = RunKey.of(self.point), self.evidence.bundle.place
+        key, place = RunKey.of_point(self.point), self.evidence.bundle.place
         if key not in self.evidence.runs:
             raise MeasurementError(f"no latency run of {place} on {key.place} was given")
-        times = self.evidence.times(key)
-        absent = [width for width in self.point.widths if width not in times]
-        if absent:
-            raise MeasurementError(f"no times of width {absent[0]} of {place} on {key.place}")
-        runs = zip(*(times[width] for width in self.point.widths), strict=True)
-        return Mixture(self.routed().position, [[entry.blocks_ms for entry in run] for run in runs])
+        widths, times = self.point.widths, self.evidence.times(key)
+        options = [_measured(times, width, f"{place} on {key.place}") for width in widths]
+        if isinstance(self.point.policy, CascadePolicy):
+            further = self.evidence.further_times(key)
+            after = [_measured(further, width, f"{place} alone on {key.place}") for width in widths[1:]]
+            options = list(accumulate([options[0], *after], _one_after_the_other))
+        return Mixture(self.routed().position, list(zip(*options, strict=True)))
+
+
+def _measured(times: dict[int, list[Entry]], width: int, where: str) -> list[Blocks]:
+    """Return the blocks of a width in every run."""
+    if width not in times:
+        raise MeasurementError(f"no times of width {width} of {where}; run dsnet profile for all widths")
+    return [entry.blocks_ms for entry in times[width]]
+
+
+def _one_after_the_other(first: list[Blocks], second: list[Blocks]) -> list[Blocks]:
+    """Return, of every run and round, what the means of two units add up to."""
+    return [
+        [[float(np.mean(one) + np.mean(other))] for one, other in zip(*run, strict=False)]
+        for run in zip(first, second, strict=True)
+    ]
 
 
 def _accuracy(subject: Subject, a: _Side, b: _Side) -> Change:
@@ -96,7 +118,7 @@ def _recorded_latency(subject: Subject, a: OperatingPoint, b: OperatingPoint) ->
 
 
 def _check_same_device(a: OperatingPoint, b: OperatingPoint) -> None:
-    places = RunKey.of(a).place, RunKey.of(b).place
+    places = RunKey.of_point(a).place, RunKey.of_point(b).place
     if places[0] != places[1]:
         raise MeasurementError(f"A's is for {places[0]}, B's for {places[1]}")
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.bundle.manifest import Estimate, HeldOut
@@ -11,7 +12,8 @@ from edge.diff import Change, Difference, Evidence, Subject, diff_bundles, gathe
 from edge.errors import CalibrationError, MeasurementError
 from edge.profiling.latency_table import FORMAT, LatencyTable, QualityWarning, load_latency, save_latency
 from edge.runtime.predictions import load_predictions
-from tests.diff.releases import Release, change_manifest, write_latency, write_predictions
+from tests.calibration.cases import entry_of
+from tests.diff.releases import BLOCKS, Release, change_manifest, write_latency, write_predictions
 
 ONE_RUN = (
     "latency of litert int8 on local: one run of each side: what differs from run to run is in no interval; "
@@ -235,13 +237,30 @@ def test_a_point_whose_thresholds_are_of_another_bundle_is_compared_as_recorded_
     ]
 
 
-def test_a_cascade_is_not_compared_by_predictions_that_do_not_tell_what_it_does(old: Release, equal: Release) -> None:
-    fast, balanced = equal.bundle.manifest.operating_points
-    cascade = {**balanced.model_dump(), "policy": {"kind": "cascade", "widths": [0, 1], "confidences": [0.5]}}
-    change_manifest(equal, operating_points=[fast, type(balanced).model_validate(cascade)])
+def test_a_cascade_runs_on_where_it_is_unsure_and_pays_for_what_ran_before(old: Release, equal: Release) -> None:
+    for release in (old, equal):
+        fast, balanced = release.bundle.manifest.operating_points
+        cascade = {**balanced.model_dump(), "policy": {"kind": "cascade", "widths": [0, 1], "confidences": [0.6]}}
+        change_manifest(release, operating_points=[fast, type(balanced).model_validate(cascade)])
+        run = load_latency(release.latency).runs[0]
+        further = entry_of(["tail_01"], [[2.0] * 10] * BLOCKS)
+        entries = [further if item.programs == further.programs else item for item in run.entries]
+        save_latency(release.latency, LatencyTable(format=FORMAT, runs=[run.model_copy(update={"entries": entries})]))
+    predictions = load_predictions(old.predictions)
+    unsure = predictions.confidence[:, 0] < 0.6
+    assert 0 < unsure.mean() < 1
     found = diff_bundles(old.evidence, equal.evidence)
-    assert {item.reason for item in found.not_compared} == {"predictions do not hold what a cascade decides by"}
-    assert "operating point balanced: policy thresholds → cascade" in found.circumstances
+    accuracy, latency = (change_of(found, metric, point="balanced") for metric in ("accuracy", "latency"))
+    assert accuracy.a == np.where(unsure, predictions.hit[:, 1], predictions.hit[:, 0]).mean()
+    assert latency.a == pytest.approx(1 + 2 * unsure.mean(), rel=0.01)
+    assert holds(latency, 0), latency
+
+
+def test_sustained_speed_is_not_compared_with_a_burst(old: Release, equal: Release) -> None:
+    write_latency(equal, sustained_seconds=60.0)
+    found = diff_bundles(old.evidence, equal.evidence)
+    assert found.added == ["latency of litert int8 on local, sustained"]
+    assert [change for change in found.changes if change.metric == "latency"] == []
 
 
 # What is refused before anything is compared.
