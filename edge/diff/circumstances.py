@@ -58,7 +58,8 @@ def _runs(a: list[Run], b: list[Run]) -> Iterator[str]:
     yield from (f"{item.name} {item.a} → {item.b}" for item in changed if item.name not in RELEASE)
     for name, runs in (("A", a), ("B", b)):
         codes = dict.fromkeys(warning.code for run in runs for warning in run.warnings)
-        yield from (f"{name} has the warning {code}" for code in codes)
+        if codes:
+            yield f"{name} has warnings: {', '.join(codes)}"
     if len(a) == len(b) == 1:
         yield f"one run of each side: what differs from run to run is in no interval; {FEWEST_RUNS} of each tell"
 
@@ -68,7 +69,7 @@ def _points(a: OperatingPoint, b: OperatingPoint) -> Iterator[str]:
         ("limits", ", ".join(map(limit_text, a.limits)), ", ".join(map(limit_text, b.limits))),
         ("policy", a.policy.kind, b.policy.kind),
         ("confidence", a.confidence, b.confidence),
-        ("accuracy by another artifact", a.stand_in_sha256 is not None, b.stand_in_sha256 is not None),
+        ("accuracy by another artifact", *("yes" if point.stand_in_sha256 else "no" for point in (a, b))),
     ):
         if one != other:
             yield f"operating point {a.name}: {name} {one} → {other}"

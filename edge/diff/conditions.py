@@ -8,7 +8,7 @@ latency>3%:width=3             of one width; `:width` alone: of every width
 accuracy-drop>0.5%:point=fast  of one operating point; `:point` alone: of every one
 
 A condition fails where the near end of the change's 95% interval is beyond the value, so that noise does not fail a
-release: for a change that is exactly as large as allowed, that happens in at most 1 of 40 comparisons.
+release: for a change that is exactly as large as allowed, that happens in about 1 of 40 comparisons.
 """
 
 import re
@@ -20,7 +20,8 @@ from edge.diff.compare import Difference
 from edge.errors import ConditionError
 from edge.profiling.statistics import Interval
 
-Outcome = Literal["within", "exceeds, not certain", "exceeds, certain"]
+Outcome = Literal["within", "within, not certain", "exceeds, not certain", "exceeds, certain"]
+"""Where the estimate lies, and whether the whole interval lies on that side of the value."""
 Kind = Literal["width", "point"]
 
 METRICS: dict[str, Metric] = {"size": "size", "macs": "macs", "latency": "latency", "accuracy-drop": "accuracy"}
@@ -157,5 +158,10 @@ def _judged(change: Change, limit: float) -> Judged:
     worse, interval = change.change, change.interval
     if change.metric == "accuracy":
         worse, interval = -worse, Interval(-interval.high, -interval.low)
-    exceeds: Outcome = "exceeds, certain" if interval.low > limit else "exceeds, not certain"
-    return Judged(change, worse, interval, exceeds if worse > limit else "within")
+    return Judged(change, worse, interval, _outcome(worse, interval, limit))
+
+
+def _outcome(worse: float, interval: Interval, limit: float) -> Outcome:
+    if worse > limit:
+        return "exceeds, certain" if interval.low > limit else "exceeds, not certain"
+    return "within" if interval.high <= limit else "within, not certain"

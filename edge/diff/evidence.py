@@ -118,7 +118,9 @@ class Evidence:
         return {width: entries for width, entries in found.items() if len(entries) == len(runs)}
 
     def of_point(self, point: OperatingPoint) -> Predictions | None:
-        """Return the predictions that tell what an operating point does, where there are any."""
+        """Return the predictions that tell what an operating point of this very bundle does, where there are any."""
+        if all(item.sha256 != point.artifact_sha256 for item in self.bundle.manifest.artifacts):
+            return None
         return self.predictions.get(point.stand_in_sha256 or point.artifact_sha256)
 
 

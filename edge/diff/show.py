@@ -44,7 +44,7 @@ def lines(found: Difference) -> Iterator[str]:
 
 def verdict_lines(verdict: Verdict) -> Iterator[str]:
     """Yield how a condition ended, and every change beyond it or, where there is none, the one that came closest."""
-    beyond = [item for item in verdict.judged if item.outcome != "within"]
+    beyond = [item for item in verdict.judged if item.outcome.startswith("exceeds")]
     shown = beyond or [max(verdict.judged, key=lambda item: item.worse)]
     counts = f"{len(beyond)} of {len(verdict.judged)} beyond it"
     yield f"{'FAILED' if verdict.failed else 'passed'} {verdict.condition.text}: {counts}"

@@ -210,7 +210,7 @@ def test_circumstances_that_may_explain_a_change_are_named(old: Release, equal: 
         "model: other classes",
         "operating point balanced: limits mean ≤ 2 ms → mean ≤ 3 ms",
         "latency of litert int8 on local: governor performance → powersave",
-        "latency of litert int8 on local: B has the warning throttled",
+        "latency of litert int8 on local: B has warnings: throttled",
         ONE_RUN,
     ]
 
@@ -235,6 +235,19 @@ def test_a_point_whose_thresholds_are_of_another_bundle_is_compared_as_recorded_
         "operating point balanced: B's is of another bundle; run dsnet calibrate again",
         ONE_RUN,
     ]
+
+
+def test_a_stale_point_is_not_measured_by_the_predictions_of_its_stand_in_either(old: Release, equal: Release) -> None:
+    fast, balanced = equal.bundle.manifest.operating_points
+    known = balanced.artifact_sha256
+    stale = balanced.model_copy(update={"artifact_sha256": "e" * 64, "stand_in_sha256": known})
+    change_manifest(equal, operating_points=[fast, stale])
+    found = diff_bundles(old.evidence, equal.evidence)
+    assert change_of(found, "accuracy", point="balanced").basis == "calibration"
+    change_manifest(equal, operating_points=[fast, balanced.model_copy(update={"stand_in_sha256": known})])
+    found = diff_bundles(old.evidence, equal.evidence)
+    assert change_of(found, "accuracy", point="balanced").basis == "measured"
+    assert "operating point balanced: accuracy by another artifact no → yes" in found.circumstances
 
 
 def test_a_cascade_runs_on_where_it_is_unsure_and_pays_for_what_ran_before(old: Release, equal: Release) -> None:

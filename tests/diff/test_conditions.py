@@ -79,12 +79,14 @@ def test_what_is_no_condition_is_refused_with_what_would_be_one(text: str, messa
 @pytest.mark.parametrize(
     ("text", "outcome"),
     [
-        ("latency>6%:width=1", "within"),
+        ("latency>7%:width=1", "within"),
+        ("latency>6%:width=1", "within, not certain"),
         ("latency>4%:width=1", "exceeds, not certain"),
         ("latency>3%:width=1", "exceeds, certain"),
         ("latency>3%:width=0", "exceeds, not certain"),
         ("latency>0%:point=fast", "within"),
         ("accuracy-drop>2%", "within"),
+        ("accuracy-drop>1.2%", "within, not certain"),
         ("accuracy-drop>0.8%", "exceeds, not certain"),
         ("accuracy-drop>0.5%", "exceeds, certain"),
         ("size>3%", "within"),
