@@ -62,6 +62,7 @@ COMMANDS = {
     ),
     "inspect": Entry("edge.bundle.cli:inspect", "Show what a bundle holds: widths, artifacts, operating points."),
     "verify": Entry("edge.bundle.cli:verify", "Check a bundle: hashes, programs, tensors, operating points, parity."),
+    "diff": Entry("edge.diff.cli:diff", "Compare two releases of a bundle: size, latency, accuracy."),
     "demo": Entry("demo.cli:demo", "Walk the whole line on a small set of real images.", "convert"),
 }
 """In the order in which one uses them."""
@@ -139,7 +140,11 @@ def _root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run `dsnet` and exit: 0 done, 1 failed check or internal error, 2 error the user can act on, 130 interrupted."""
+    """Run `dsnet` and exit.
+
+    0 done, 1 failed check or internal error, 2 error the user can act on, 3 failed condition of `dsnet diff`,
+    130 interrupted.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     words = [word for word in given if word != "--debug"]
     try:

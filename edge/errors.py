@@ -9,6 +9,7 @@ EdgeError
 │           └── DeviceGoneError   one that was waited for and did not
 ├── CalibrationError          a budget or calibration set that no thresholds can serve
 ├── ReportError               a report that cannot be made from what was given
+├── ConditionError            a condition on a new release that cannot be understood or judged
 └── RuntimeUnavailableError   a runtime that is not installed here, or a file it refuses
 """
 
@@ -49,6 +50,10 @@ class CalibrationError(EdgeError):
 
 class ReportError(EdgeError):
     """A report that cannot be made from what was given."""
+
+
+class ConditionError(EdgeError):
+    """A condition on a new release that cannot be understood, or that nothing measured can decide."""
 
 
 class RuntimeUnavailableError(EdgeError):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.calibration import simulate
+from benchmarks.calibration_search import simulate
 from edge.calibration import Problem, Solution, calibrate, choose
 from edge.errors import CalibrationError
 

@@ -67,7 +67,7 @@ def test_held_out_figures_of_older_measurements_are_not_shown(files: Files) -> N
     files.add_run(device="a later one")
     (old,) = [found for found in sections(files)["phone"].points if found.point.name == point.name]
     assert (old.held_out, old.basis) == (None, "images it was fitted to")
-    assert (old.accuracy, old.mean_ms) == (old.evaluation.accuracy, old.evaluation.mean_ms)
+    assert (old.accuracy, old.mean_ms) == (old.evaluation.accuracy.value, old.evaluation.mean_ms.value)
 
 
 def test_a_point_on_other_predictions_is_judged_on_images_it_never_saw(files: Files) -> None:

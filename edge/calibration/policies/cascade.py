@@ -89,7 +89,7 @@ def _edges(confidence: Floats) -> Floats:
     """Return a grid of confidences, each halfway between two that occur: rounding moves no image across one."""
     values = np.unique(confidence)
     above = np.unique(np.linspace(1, max(len(values) - 1, 1), GRID).round().astype(int))[: len(values) - 1]
-    return (values[above - 1] + values[above]) / 2
+    return np.asarray((values[above - 1] + values[above]) / 2)
 
 
 def _triples(case: Case, chain: tuple[int, int, int]) -> _Chains:
