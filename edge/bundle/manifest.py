@@ -156,6 +156,9 @@ class Share(Record):
 
     width: WidthIndex
     share: Annotated[float, Field(ge=0, le=1)]
+    mean_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Mean latency of an image that this width answers, by the latency table: all that runs for it. A device that
+    takes longer for it than this is slower than when it was measured; None in points written before it was kept."""
 
 
 class WidthPolicy(Record):
