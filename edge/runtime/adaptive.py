@@ -26,7 +26,7 @@ class AdaptiveSettings:
 
     window: int = 16
     """Images that the slowdown is estimated from."""
-    trimmed: int = 2
+    trimmed: int = 3
     """The fastest and the slowest images of the window that are left out, as many of each."""
     tolerance: float = 0.05
     """A point is left when it misses the target by more than this fraction."""
@@ -41,8 +41,8 @@ class AdaptiveSettings:
             raise CalibrationError(f"window {self.window} must be above 2 x trimmed {self.trimmed}, and at most 1024")
         if not (0 <= self.tolerance < math.inf and 0 < self.dwell_s <= self.max_dwell_s < math.inf):
             raise CalibrationError(
-                f"tolerance {self.tolerance} must be at least 0, and 0 < dwell_s {self.dwell_s} <= max_dwell_s "
-                f"{self.max_dwell_s}"
+                f"tolerance {self.tolerance} must be at least 0, dwell_s {self.dwell_s} above 0 and at most "
+                f"max_dwell_s {self.max_dwell_s}"
             )
 
 
@@ -60,7 +60,8 @@ class _Rung:
 class AdaptivePolicy:
     """The operating point for the next image, from what the last ones took. Time is an argument: nothing is random.
 
-    In any `seconds`, it switches at most p + 1 + 2·⌊seconds / dwell_s⌋ times, for p points and any latencies.
+    In any `seconds`, it switches at most p + 1 + 2·⌊seconds / dwell_s⌋ times, for p points and any latencies: a bound
+    on the average dwell time (Hespanha and Morse, CDC 1999), proven in docs/adaptive.md.
     """
 
     def __init__(
@@ -229,6 +230,6 @@ def _allowed_slowdown(point: OperatingPoint, target: Target) -> float:
 
 
 def _trimmed_mean(ratios: Sequence[float], trimmed: int) -> float:
-    """Return the mean without the `trimmed` smallest and largest values (Huber & Ronchetti, Robust Statistics, 1.3)."""
+    """Return the mean without the `trimmed` smallest and largest values (Tukey and McLaughlin, Sankhya A 25, 1963)."""
     kept = sorted(ratios)[trimmed : len(ratios) - trimmed]
     return sum(kept) / len(kept)

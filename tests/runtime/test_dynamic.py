@@ -3,10 +3,19 @@ import math
 import numpy as np
 import pytest
 
-from edge.bundle.manifest import CascadePolicy, ThresholdPolicy
+from edge.bundle.manifest import CascadePolicy, OperatingPoint, Share, ThresholdPolicy
 from edge.errors import BundleError
-from edge.runtime import DynamicSession, LiteRtSession, Session, open_dynamic, open_session
-from edge.runtime.dynamic import Always, resident_programs
+from edge.runtime import (
+    AdaptivePolicy,
+    AdaptiveSettings,
+    Always,
+    DynamicSession,
+    LiteRtSession,
+    Session,
+    open_dynamic,
+    open_session,
+)
+from edge.runtime.dynamic import resident_programs
 from edge.runtime.policy import choose, fixed
 from tests.runtime import golden
 from tests.runtime.recording import SIDE_GATE, RecordingSession, artifact, bright_is_hard, net
@@ -139,3 +148,51 @@ def test_a_cascade_behind_a_trunk_gate_runs_the_prefix_once() -> None:
     watched.order.clear()
     assert dynamic.answer(golden.image(0)).width == 1
     assert watched.order == ["prefix", "tail_00", "tail_01"]
+
+
+def expecting(name: str, mean_ms: float, accuracy: float, **changes: object) -> OperatingPoint:
+    """Return a golden operating point that expects `mean_ms` of each of its widths."""
+    point = golden.bundle().operating_point(name)
+    policy = changes.get("policy", point.policy)
+    shares = [Share(width=width, share=1 / len(policy.widths), mean_ms=mean_ms) for width in policy.widths]
+    fields = {"shares": shares, "expected_mean_ms": mean_ms, "calibration_accuracy": accuracy, **changes}
+    return point.model_copy(update=fields)
+
+
+def test_a_device_slower_than_calibrated_is_answered_by_the_cheaper_point() -> None:
+    points = [expecting("balanced", 2e-6, 0.8), expecting("fast", 1e-6, 0.7)]
+    session = open_dynamic(golden.bundle(), golden.artifact(), AdaptivePolicy(points, target_ms=3e-6))
+    answers = [session.answer(golden.image(number % 4)) for number in range(8)]
+    assert [answer.operating_point for answer in answers] == ["balanced"] * 4 + ["fast"] * 4
+    assert {answer.width for answer in answers[4:]} == {0}
+    assert answers[0].slowdown == 1
+    assert answers[7].slowdown > 1.05
+
+
+def test_a_device_faster_than_calibrated_is_answered_by_the_better_point_after_a_while() -> None:
+    points = [expecting("fast", 1e6, 0.7), expecting("balanced", 2e6, 0.8)]
+    settings = AdaptiveSettings(dwell_s=1e-9)
+    session = open_dynamic(golden.bundle(), golden.artifact(), AdaptivePolicy(points, 1.5e6, settings))
+    answers = [session.answer(golden.image(number % 4)) for number in range(30)]
+    assert [answer.operating_point for answer in answers] == ["fast"] * 21 + ["balanced"] * 9
+    assert {answer.width for answer in answers[21:]} == {0, 1}
+
+
+def test_all_points_programs_stay_loaded_and_each_image_runs_only_those_of_its_own() -> None:
+    described = artifact(SIDE_GATE, net(0), net(1))
+    gated = ThresholdPolicy(widths=[0, 1], thresholds=[0.6])
+    points = [expecting("balanced", 2e-6, 0.8, policy=gated), expecting("fast", 1e-6, 0.7, policy=fixed(0))]
+    policy = AdaptivePolicy(points, target_ms=3e-6)
+    assert resident_programs(described, policy.policies) == ("gate", "net_00", "net_01")
+    session = RecordingSession(["gate", "net_00", "net_01"], bright_is_hard)
+    dynamic = DynamicSession(session, described, CLASSES, policy)
+    assert session.order == ["gate", "net_00", "net_01"], "each runs once to warm up"
+    session.calls.clear()
+    answers = [dynamic.answer(np.ones((1, 8, 8, 3), np.float32)) for _ in range(6)]
+    assert session.order == ["gate", "net_01"] * 4 + ["net_00"] * 2
+    assert [answer.score is None for answer in answers] == [False] * 4 + [True] * 2
+
+
+def test_one_policy_answers_without_a_name_or_a_slowdown() -> None:
+    answer = open_dynamic(golden.bundle(), golden.artifact(), BALANCED).answer(golden.image(0))
+    assert (answer.operating_point, answer.slowdown) == (None, None)
