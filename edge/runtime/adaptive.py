@@ -48,7 +48,7 @@ class AdaptiveSettings:
 
 @dataclass(frozen=True)
 class _Rung:
-    """An operating point, and the device on which it was calibrated in the terms of one target."""
+    """An operating point and what it means for one target."""
 
     point: OperatingPoint
     expected_ms: dict[int, float]
@@ -81,7 +81,7 @@ class AdaptivePolicy:
         self._ratios = deque([1.0] * self._settings.window, self._settings.window)
         self._slowdown = 1.0
         self._current = self._best()
-        self._dwell_s = self._settings.dwell_s
+        self._wait_s = self._settings.dwell_s
         self._raised_at_s: float | None = None
         self._fits_since_s: float | None = None
         self._fits_images = 0
@@ -140,8 +140,8 @@ class AdaptivePolicy:
     def _fall(self, best: int, at_s: float) -> None:
         self._current, self._fits_since_s = best, None
         if self._raised_at_s is not None:
-            too_early = at_s - self._raised_at_s < self._dwell_s
-            self._dwell_s = min(2 * self._dwell_s, self._settings.max_dwell_s) if too_early else self._settings.dwell_s
+            too_early = at_s - self._raised_at_s < self._wait_s
+            self._wait_s = min(2 * self._wait_s, self._settings.max_dwell_s) if too_early else self._settings.dwell_s
         self._raised_at_s = None
 
     def _rise_if_it_lasts(self, best: int, at_s: float) -> None:
@@ -152,7 +152,7 @@ class AdaptivePolicy:
         if self._fits_since_s is None:
             self._fits_since_s, self._fits_images = at_s, 0
         self._fits_images += 1
-        if self._fits_images >= self._settings.window and at_s - self._fits_since_s >= self._dwell_s:
+        if self._fits_images >= self._settings.window and at_s - self._fits_since_s >= self._wait_s:
             self._current += 1
             self._raised_at_s, self._fits_since_s = at_s, None
 

@@ -39,7 +39,9 @@ def run(
     ] = False,
     target_ms: Annotated[
         float | None,
-        typer.Option(help="With --adaptive: the mean latency to keep; default: what the first point was asked for."),
+        typer.Option(
+            help="With --adaptive: mean latency to keep; default: what the first --operating-point was asked for."
+        ),
     ] = None,
     runtime: Runtime = None,
     precision: Precision = None,
@@ -60,6 +62,8 @@ def run(
     from edge.runtime.image_sets import open_images
 
     opened = open_bundle(bundle)
+    if adaptive and not operating_point and target_ms is None:
+        raise BundleError("--adaptive needs --target-ms, or --operating-point, the one whose latency to keep first")
     points = _points(opened, operating_point or [], adaptive, runtime, precision)
     source = _source(opened, points, width, adaptive, target_ms)
     artifact = opened.artifact(*((points[0].runtime, points[0].precision) if points else (runtime, precision)))

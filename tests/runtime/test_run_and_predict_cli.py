@@ -92,10 +92,14 @@ def test_run_fails_when_no_image_can_be_read(tmp_path: Path, capsys: pytest.Capt
             "several --operating-point are for --adaptive",
         ),
         (["--operating-point", "fast", "--target-ms", 5], "--target-ms is what --adaptive keeps"),
-        (["--adaptive", "--width", 0], "--adaptive switches between two or more operating points"),
+        (["--adaptive"], "--adaptive needs --target-ms, or --operating-point, the one whose latency to keep first"),
+        (["--adaptive", "--width", 0, "--target-ms", 5], "--adaptive switches between two or more operating points"),
         (["--adaptive", "--operating-point", "fast"], "of this bundle: fast, balanced"),
-        (["--adaptive", "--runtime", "coreml"], "--adaptive switches between two or more operating points"),
-        (["--adaptive"], "fast does not say what an image of widths [0] takes (mean_ms)"),
+        (
+            ["--adaptive", "--runtime", "coreml", "--target-ms", 5],
+            "--adaptive switches between two or more operating points",
+        ),
+        (["--adaptive", "--target-ms", 5], "fast does not say what an image of widths [0] takes (mean_ms)"),
     ],
 )
 def test_run_refuses_a_wrong_choice_in_one_line(
