@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from common.images import ImageError
-    from edge.bundle.manifest import Artifact, Policy
+    from edge.bundle.manifest import Artifact, OperatingPoint
     from edge.bundle.reader import Bundle
-    from edge.runtime.dynamic import Answer
+    from edge.runtime.dynamic import Answer, PolicySource
     from edge.runtime.image_sets import ImageSet
 
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder, or a .zip of one.")]
@@ -26,9 +26,23 @@ def run(
     bundle: BundlePath,
     images: Annotated[Path, typer.Argument(metavar="IMAGE_OR_FOLDER", help="An image, or a folder of images.")],
     operating_point: Annotated[
-        str | None, typer.Option(help="Name of the operating point whose thresholds pick the width.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Operating point whose policy picks the width; with --adaptive, several."),
     ] = None,
     width: Annotated[int | None, typer.Option(min=0, help="Use this width for every image instead.")] = None,
+    adaptive: Annotated[
+        bool,
+        typer.Option(
+            "--adaptive",
+            help="Switch to a cheaper operating point while the device is slow, among those named, else all.",
+        ),
+    ] = False,
+    target_ms: Annotated[
+        float | None,
+        typer.Option(
+            help="With --adaptive: mean latency to keep; default: what the first --operating-point was asked for."
+        ),
+    ] = None,
     runtime: Runtime = None,
     precision: Precision = None,
     threads: Annotated[
@@ -38,8 +52,9 @@ def run(
 ) -> None:
     """Classify images; the gate picks the width of each.
 
-    Prints class, width and milliseconds per image, then how often each width was used. Every program runs once before
-    the first image is timed. An image that cannot be read is reported and left out.
+    Prints class, width and milliseconds per image, then how often each width was used; with --adaptive also the
+    switches between operating points and how often each answered (docs/adaptive.md). Every program runs once before the
+    first image is timed. An image that cannot be read is reported and left out.
     """
     from common.console import print_json, progress
     from edge.bundle.reader import open_bundle
@@ -47,9 +62,13 @@ def run(
     from edge.runtime.image_sets import open_images
 
     opened = open_bundle(bundle)
-    artifact, policy, point_threads = _chosen(opened, operating_point, width, runtime, precision)
-    used_threads = threads or point_threads
-    session = open_dynamic(opened, artifact, policy, used_threads)
+    if adaptive and not operating_point and target_ms is None:
+        raise BundleError("--adaptive needs --target-ms, or --operating-point, the one whose latency to keep first")
+    points = _points(opened, operating_point or [], adaptive, runtime, precision)
+    source = _source(opened, points, width, adaptive, target_ms)
+    artifact = opened.artifact(*((points[0].runtime, points[0].precision) if points else (runtime, precision)))
+    used_threads = threads or (points[0].threads if points else 1)
+    session = open_dynamic(opened, artifact, source, used_threads)
     found = open_images(images)
     skipped: list[str] = []
     answers: dict[str, Answer] = {}
@@ -64,8 +83,7 @@ def run(
         "runtime": artifact.runtime,
         "precision": artifact.precision,
         "threads": used_threads,
-        "operating_point": operating_point,
-        **_summary(answers, policy),
+        **_summary(answers, source),
         "skipped": skipped,
     }
     if as_json:
@@ -133,20 +151,42 @@ def predict(
         _print_predictions(out, len(predictions.label), skipped, widths)
 
 
-def _chosen(
-    bundle: "Bundle", operating_point: str | None, width: int | None, runtime: str | None, precision: str | None
-) -> "tuple[Artifact, Policy, int]":
-    """Return the artifact, the policy and the thread count that the options ask for."""
+def _points(
+    bundle: "Bundle", names: list[str], adaptive: bool, runtime: str | None, precision: str | None
+) -> "list[OperatingPoint]":
+    """Return the operating points named, made sure to be of this bundle; for --adaptive without names, all that fit."""
+    if adaptive and not names:
+        names = [
+            point.name
+            for point in bundle.manifest.operating_points
+            if runtime in (None, point.runtime) and precision in (None, point.precision)
+        ]
+    return [bundle.operating_point(name, runtime, precision) for name in dict.fromkeys(names)]
+
+
+def _source(
+    bundle: "Bundle", points: "list[OperatingPoint]", width: int | None, adaptive: bool, target_ms: float | None
+) -> "PolicySource":
+    """Return what picks the width of each image; raises BundleError for options that do not go together."""
+    from edge.runtime.adaptive import AdaptivePolicy
+    from edge.runtime.dynamic import Always
     from edge.runtime.policy import fixed
 
-    if (operating_point is None) == (width is None):
-        names = ", ".join(point.name for point in bundle.manifest.operating_points) or "none yet (dsnet calibrate)"
-        raise BundleError(f"give either --operating-point or --width; operating points of this bundle: {names}")
-    if operating_point is None:
-        assert width is not None
-        return bundle.artifact(runtime, precision), fixed(width), 1
-    point = bundle.operating_point(operating_point, runtime, precision)
-    return bundle.artifact(point.runtime, point.precision), point.policy, point.threads
+    valid = ", ".join(point.name for point in bundle.manifest.operating_points) or "none yet (dsnet calibrate)"
+    if adaptive:
+        if width is not None or len(points) < 2:
+            raise BundleError(
+                "--adaptive switches between two or more operating points, so give no --width and name none or several "
+                f"with --operating-point; of this bundle: {valid}"
+            )
+        return AdaptivePolicy(points, target_ms)
+    if target_ms is not None:
+        raise BundleError("--target-ms is what --adaptive keeps; give both or neither")
+    if len(points) > 1:
+        raise BundleError("several --operating-point are for --adaptive, which switches between them; else name one")
+    if bool(points) == (width is not None):
+        raise BundleError(f"give either --operating-point or --width; operating points of this bundle: {valid}")
+    return Always(points[0].policy, points[0].name) if width is None else Always(fixed(width))
 
 
 def _preprocessed(
@@ -170,15 +210,30 @@ def _require_any(answers: "dict[str, Answer]", skipped: list[str], images: "Imag
         raise ImageError(f"none of the {len(images)} images in {images.name} could be read; the first: {skipped[0]}")
 
 
-def _summary(answers: "dict[str, Answer]", policy: "Policy") -> dict[str, Any]:
+def _summary(answers: "dict[str, Answer]", source: "PolicySource") -> dict[str, Any]:
     from dataclasses import asdict
 
     used = [answer.width for answer in answers.values()]
+    points = [answer.operating_point for answer in answers.values() if answer.operating_point]
+    widths = sorted({width for policy in source.policies for width in policy.widths})
     return {
         "images": [{"image": name, **asdict(answer)} for name, answer in answers.items()],
-        "shares": [{"width": width, "share": used.count(width) / len(used)} for width in policy.widths],
+        "shares": [{"width": width, "share": used.count(width) / len(used)} for width in widths],
+        "operating_points": [
+            {"operating_point": name, "share": points.count(name) / len(points)} for name in dict.fromkeys(points)
+        ],
+        "switches": _switches(answers),
         "mean_ms": sum(answer.total_ms for answer in answers.values()) / len(answers),
     }
+
+
+def _switches(answers: "dict[str, Answer]") -> list[dict[str, Any]]:
+    """Return, for every image that another operating point answered than the one before, both and the slowdown."""
+    return [
+        {"image": name, "from": before.operating_point, "to": answer.operating_point, "slowdown": answer.slowdown}
+        for before, (name, answer) in zip(answers.values(), list(answers.items())[1:], strict=False)
+        if answer.operating_point != before.operating_point
+    ]
 
 
 def _print_answers(answers: "dict[str, Answer]", result: dict[str, Any]) -> None:
@@ -201,6 +256,12 @@ def _print_answers(answers: "dict[str, Answer]", result: dict[str, Any]) -> None
     console.print(table(title, columns, rows))
     shares = ", ".join(f"width {item['width']}: {item['share']:.1%}" for item in result["shares"])
     console.print(f"{len(answers)} images, mean {result['mean_ms']:.3f} ms; {shares}", markup=False, highlight=False)
+    for switch in result["switches"]:
+        line = "{image}: {from} -> {to}, the device takes {slowdown:.2f} times as long as when calibrated"
+        console.print(one_line(line.format(**switch)), markup=False, highlight=False)
+    if result["operating_points"]:
+        named = ", ".join(f"{item['operating_point']}: {item['share']:.1%}" for item in result["operating_points"])
+        console.print(f"operating points: {named}", markup=False, highlight=False)
     for problem in result["skipped"]:
         console.print(f"left out: {one_line(problem)}", markup=False, highlight=False)
 

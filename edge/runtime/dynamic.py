@@ -1,12 +1,13 @@
 """One image in, one answer out: the gate says how hard the image is, the policy picks the width, only that one runs."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from edge.bundle.manifest import Artifact, Policy, Program
+from edge.bundle.manifest import Artifact, Policy, Program, WidthPolicy
 from edge.runtime.open_session import open_session
 from edge.runtime.policy import confidence, first_width, next_width, score
 from edge.runtime.route import GATE_LOGITS, IMAGE, LOGITS, Route, feed, real_values
@@ -35,35 +36,82 @@ class Answer:
     tail_ms: float
     """Time of the width's program: the tail, or the whole net; of a cascade, of every width that ran."""
     total_ms: float
+    operating_point: str | None
+    """The operating point whose policy chose the width; None for a policy of none."""
+    slowdown: float | None
+    """How many times as long as when calibrated the device takes, by the images before; None where nobody keeps it."""
+
+
+class PolicySource(Protocol):
+    """Says which policy answers the next image, and is told what each image took: `Always`, `AdaptivePolicy`."""
+
+    @property
+    def policies(self) -> Sequence[Policy]:
+        """Return every policy that may ever answer, so that their programs can be loaded."""
+
+    @property
+    def policy(self) -> Policy:
+        """Return the policy for the next image."""
+
+    @property
+    def name(self) -> str | None:
+        """Return the name of its operating point, if it is of one."""
+
+    @property
+    def slowdown(self) -> float | None:
+        """Return how many times as long as when calibrated the device takes; None: unknown."""
+
+    def observe(self, width: int, ms: float, at_s: float) -> object:
+        """Take in that `width` answered an image in `ms` at time `at_s`, by a clock that does not go back."""
+
+
+@dataclass(frozen=True)
+class Always:
+    """One policy for every image."""
+
+    policy: Policy
+    name: str | None = None
+    slowdown: None = None
+
+    @property
+    def policies(self) -> tuple[Policy]:
+        """Return the one policy."""
+        return (self.policy,)
+
+    def observe(self, width: int, ms: float, at_s: float) -> None:
+        """Learn nothing from it."""
 
 
 class DynamicSession:
-    """A session with a policy: prefix → gate logits → policy → ONE tail; the same for a side gate, or without a gate.
+    """A session with policies: prefix → gate logits → policy → ONE tail; the same for a side gate, or without a gate.
 
-    A cascade asks no gate and may run several tails, one after the other.
+    A cascade asks no gate and may run several tails, one after the other. Which policy answers may change from image
+    to image; the programs of all of them stay loaded.
     """
 
-    def __init__(self, session: Session, artifact: Artifact, classes: list[str], policy: Policy) -> None:
-        """Take a session that holds `resident_programs(artifact, policy)`, and run each of them once to warm up."""
+    def __init__(self, session: Session, artifact: Artifact, classes: list[str], source: PolicySource) -> None:
+        """Take a session of `resident_programs(artifact, source.policies)`, and run each of them once to warm up."""
         self._session = session
         self._classes = classes
-        self._policy = policy
+        self._source = source
         self._route = Route.of(artifact)
-        self._head = _needed_head(self._route, policy)
         self._warm_up()
 
     def answer(self, image: Array) -> Answer:
         """Classify one preprocessed image (float32, batch 1, the layout of the runtime)."""
+        policy, name, slowdown = self._source.policy, self._source.name, self._source.slowdown
+        head = _needed_head(self._route, policy)
         tensors: dict[str, Array] = {IMAGE: image}
         start = perf_counter_ns()
-        gate_logits = self._run_head(tensors)
-        width = first_width(self._policy, gate_logits)
+        gate_logits = self._run_head(head, tensors)
+        width = first_width(policy, gate_logits)
         decided = perf_counter_ns()
         logits = self._run_body(width, tensors)
-        while (following := next_width(self._policy, width, logits)) is not None:
+        while (following := next_width(policy, width, logits)) is not None:
             width = following
             logits = self._run_body(width, tensors)
         done = perf_counter_ns()
+        self._source.observe(width, (done - start) / 1e6, done / 1e9)
         index = int(logits.argmax())
         return Answer(
             class_index=index,
@@ -71,18 +119,20 @@ class DynamicSession:
             probability=float(confidence(logits)),
             width=width,
             score=None if gate_logits is None else float(score(gate_logits)),
-            prefix_ms=(decided - start) / 1e6 if self._head else 0.0,
+            prefix_ms=(decided - start) / 1e6 if head else 0.0,
             tail_ms=(done - decided) / 1e6,
             total_ms=(done - start) / 1e6,
+            operating_point=name,
+            slowdown=slowdown,
         )
 
-    def _run_head(self, tensors: dict[str, Array]) -> "NDArray[np.float32] | None":
+    def _run_head(self, head: Program | None, tensors: dict[str, Array]) -> "NDArray[np.float32] | None":
         """Run the prefix or gate, add its outputs to `tensors` and return the gate's logits [m]; None: no head."""
-        if self._head is None:
+        if head is None:
             return None
-        outputs = self._session.run(self._head.name, feed(self._head, tensors))
+        outputs = self._session.run(head.name, feed(head, tensors))
         tensors.update(outputs)
-        return real_values(self._head, outputs, GATE_LOGITS)
+        return real_values(head, outputs, GATE_LOGITS)
 
     def _run_body(self, width: int, tensors: dict[str, Array]) -> "NDArray[np.float32]":
         """Run one width and return its logits [classes]."""
@@ -91,23 +141,34 @@ class DynamicSession:
 
     def _warm_up(self) -> None:
         """Run every resident program once on zeros, so that the first image does not pay for lazy initialisation."""
-        programs = [self._head, *(self._route.body(width) for width in self._policy.widths)]
-        for program in filter(None, programs):
+        for program in _resident(self._route, self._source.policies):
             zeros: dict[str, Array] = {info.name: np.zeros(info.shape, info.dtype) for info in program.inputs}
             self._session.run(program.name, zeros)
 
 
-def resident_programs(artifact: Artifact, policy: Policy) -> tuple[str, ...]:
-    """Return the names of the programs that `policy` can ever run, the head left out where nothing reads it."""
-    route = Route.of(artifact)
-    head = _needed_head(route, policy)
-    return tuple(program.name for program in (*filter(None, [head]), *map(route.body, policy.widths)))
+def resident_programs(artifact: Artifact, policies: Iterable[Policy]) -> tuple[str, ...]:
+    """Return the names of the programs that `policies` can ever run, the head left out where nothing reads it."""
+    return tuple(program.name for program in _resident(Route.of(artifact), policies))
 
 
-def open_dynamic(bundle: "Bundle", artifact: Artifact, policy: Policy, threads: int = 1) -> DynamicSession:
-    """Open what `policy` needs of one of a bundle's artifacts; raises what `open_session` raises."""
-    session = open_session(bundle, artifact, resident_programs(artifact, policy), threads)
-    return DynamicSession(session, artifact, bundle.manifest.model.classes, policy)
+def open_dynamic(
+    bundle: "Bundle", artifact: Artifact, policy: Policy | PolicySource, threads: int = 1
+) -> DynamicSession:
+    """Open what a policy, or all of an `AdaptivePolicy`, need of one of a bundle's artifacts.
+
+    Raises what `open_session` raises.
+    """
+    source = Always(policy) if isinstance(policy, WidthPolicy) else policy
+    session = open_session(bundle, artifact, resident_programs(artifact, source.policies), threads)
+    return DynamicSession(session, artifact, bundle.manifest.model.classes, source)
+
+
+def _resident(route: Route, policies: Iterable[Policy]) -> list[Program]:
+    """Return the programs that `policies` can ever run: the head first, then the widths in ascending order."""
+    policies = list(policies)
+    head = next(filter(None, (_needed_head(route, policy) for policy in policies)), None)
+    widths = sorted({width for policy in policies for width in policy.widths})
+    return [*filter(None, [head]), *map(route.body, widths)]
 
 
 def _needed_head(route: Route, policy: Policy) -> Program | None:

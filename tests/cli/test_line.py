@@ -88,7 +88,7 @@ def test_a_network_without_a_gate_runs_at_the_width_asked_for_and_has_nothing_to
     given = ("--latency", bundle.with_suffix(".json"), "--predictions", bundle.with_suffix(".npz"))
     status, _, err = run("calibrate", bundle, *given, "--budget", "5ms")
     assert (status, len(err.splitlines())) == (2, 1), err
-    assert "the bundle has no gate, so there is nothing to calibrate" in err
+    assert "no gate logits, so there is nothing to choose by; valid here: --policy cascade" in err
     status, out, err = run("run", bundle, next((images / "3").glob("*.png")), "--width", 1, "--json")
     assert status == 0, err
     assert [answer["width"] for answer in json.loads(out)["images"]] == [1]

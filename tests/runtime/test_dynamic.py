@@ -3,9 +3,18 @@ import math
 import numpy as np
 import pytest
 
-from edge.bundle.manifest import CascadePolicy, ThresholdPolicy
+from edge.bundle.manifest import CascadePolicy, OperatingPoint, Share, ThresholdPolicy
 from edge.errors import BundleError
-from edge.runtime import DynamicSession, LiteRtSession, Session, open_dynamic, open_session
+from edge.runtime import (
+    AdaptivePolicy,
+    AdaptiveSettings,
+    Always,
+    DynamicSession,
+    LiteRtSession,
+    Session,
+    open_dynamic,
+    open_session,
+)
 from edge.runtime.dynamic import resident_programs
 from edge.runtime.policy import choose, fixed
 from tests.runtime import golden
@@ -50,9 +59,9 @@ def test_the_golden_images_use_both_widths() -> None:
 
 
 def test_one_image_runs_the_prefix_and_one_tail() -> None:
-    programs = resident_programs(golden.artifact(), BALANCED)
+    programs = resident_programs(golden.artifact(), [BALANCED])
     watched = Watched(LiteRtSession(golden.content(), golden.artifact(), programs))
-    session = DynamicSession(watched, golden.artifact(), CLASSES, BALANCED)
+    session = DynamicSession(watched, golden.artifact(), CLASSES, Always(BALANCED))
     assert sorted(watched.order) == ["prefix", "tail_00", "tail_01"], "each program runs once to warm up"
     watched.order.clear()
     width = session.answer(golden.image(1)).width
@@ -67,7 +76,7 @@ def test_the_parts_of_the_time_add_up() -> None:
 
 
 def test_a_fixed_width_loads_only_its_own_tail() -> None:
-    assert resident_programs(golden.artifact(), fixed(1)) == ("prefix", "tail_01")
+    assert resident_programs(golden.artifact(), [fixed(1)]) == ("prefix", "tail_01")
     session = open_dynamic(golden.bundle(), golden.artifact(), fixed(1))
     assert {session.answer(golden.image(number)).width for number in range(4)} == {1}
 
@@ -81,7 +90,7 @@ def test_a_side_gate_reads_the_image_and_so_does_the_net_it_picks() -> None:
     described = artifact(SIDE_GATE, net(0), net(1))
     policy = ThresholdPolicy(widths=[0, 1], thresholds=[0.6])
     session = RecordingSession(["gate", "net_00", "net_01"], bright_is_hard)
-    dynamic = DynamicSession(session, described, CLASSES, policy)
+    dynamic = DynamicSession(session, described, CLASSES, Always(policy))
     session.calls.clear()
     dark, bright = (np.full((1, 8, 8, 3), shade, np.float32) for shade in (0.0, 1.0))
     assert (dynamic.answer(dark).width, dynamic.answer(bright).width) == (0, 1)
@@ -91,16 +100,16 @@ def test_a_side_gate_reads_the_image_and_so_does_the_net_it_picks() -> None:
 
 def test_a_fixed_width_does_not_run_a_side_gate() -> None:
     described = artifact(SIDE_GATE, net(0), net(1))
-    assert resident_programs(described, fixed(1)) == ("net_01",)
+    assert resident_programs(described, [fixed(1)]) == ("net_01",)
     session = RecordingSession(["net_01"], bright_is_hard)
-    answer = DynamicSession(session, described, CLASSES, fixed(1)).answer(np.ones((1, 8, 8, 3), np.float32))
+    answer = DynamicSession(session, described, CLASSES, Always(fixed(1))).answer(np.ones((1, 8, 8, 3), np.float32))
     assert (answer.score, answer.prefix_ms, answer.class_index) == (None, 0.0, 1)
 
 
 def test_a_bundle_without_a_gate_answers_at_a_fixed_width() -> None:
     described = artifact(net(0), net(1))
     session = RecordingSession(["net_00"], bright_is_hard)
-    answer = DynamicSession(session, described, CLASSES, fixed(0)).answer(np.ones((1, 8, 8, 3), np.float32))
+    answer = DynamicSession(session, described, CLASSES, Always(fixed(0))).answer(np.ones((1, 8, 8, 3), np.float32))
     assert (answer.width, answer.class_name, answer.score) == (0, "circle", None)
 
 
@@ -108,7 +117,7 @@ def test_quantized_logits_are_compared_as_real_numbers() -> None:
     quantized = net(0).outputs[0].model_copy(update={"dtype": "int8", "scale": 0.5, "zero_point": -10})
     described = artifact(net(0).model_copy(update={"outputs": [quantized]}))
     session = RecordingSession(["net_00"], lambda *_: {"logits": np.array([[-10, -8, -10]], np.int8)})
-    answer = DynamicSession(session, described, CLASSES, fixed(0)).answer(np.ones((1, 8, 8, 3), np.float32))
+    answer = DynamicSession(session, described, CLASSES, Always(fixed(0))).answer(np.ones((1, 8, 8, 3), np.float32))
     assert answer.probability == pytest.approx(math.e / (math.e + 2)), "logits 0, 1, 0"
 
 
@@ -119,13 +128,13 @@ def test_equal_thresholds_skip_a_width() -> None:
 def test_a_cascade_asks_no_gate_and_runs_the_next_width_only_where_one_is_unsure() -> None:
     described = artifact(SIDE_GATE, net(0), net(1))
     policy = CascadePolicy(widths=[0, 1], confidences=[0.9])
-    assert resident_programs(described, policy) == ("net_00", "net_01")
+    assert resident_programs(described, [policy]) == ("net_00", "net_01")
     logits = {"sure": [5.0, 0.0, 0.0], "unsure": [1.0, 0.9, 0.8]}
     for name, ran in {"sure": ["net_00"], "unsure": ["net_00", "net_01"]}.items():
         session = RecordingSession(
             ["net_00", "net_01"], lambda *_, said=name: {"logits": np.array([logits[said]], np.float32)}
         )
-        dynamic = DynamicSession(session, described, CLASSES, policy)
+        dynamic = DynamicSession(session, described, CLASSES, Always(policy))
         session.calls.clear()
         answer = dynamic.answer(np.ones((1, 8, 8, 3), np.float32))
         assert (session.order, answer.width, answer.score) == (ran, len(ran) - 1, None)
@@ -135,7 +144,55 @@ def test_a_cascade_behind_a_trunk_gate_runs_the_prefix_once() -> None:
     session = open_session(golden.bundle(), golden.artifact(), ["prefix", "tail_00", "tail_01"])
     watched = Watched(session)
     policy = CascadePolicy(widths=[0, 1], confidences=[1.5])
-    dynamic = DynamicSession(watched, golden.artifact(), CLASSES, policy)
+    dynamic = DynamicSession(watched, golden.artifact(), CLASSES, Always(policy))
     watched.order.clear()
     assert dynamic.answer(golden.image(0)).width == 1
     assert watched.order == ["prefix", "tail_00", "tail_01"]
+
+
+def expecting(name: str, mean_ms: float, accuracy: float, **changes: object) -> OperatingPoint:
+    """Return a golden operating point that expects `mean_ms` of each of its widths."""
+    point = golden.bundle().operating_point(name)
+    policy = changes.get("policy", point.policy)
+    shares = [Share(width=width, share=1 / len(policy.widths), mean_ms=mean_ms) for width in policy.widths]
+    fields = {"shares": shares, "expected_mean_ms": mean_ms, "calibration_accuracy": accuracy, **changes}
+    return point.model_copy(update=fields)
+
+
+def test_a_device_slower_than_calibrated_is_answered_by_the_cheaper_point() -> None:
+    points = [expecting("balanced", 2e-6, 0.8), expecting("fast", 1e-6, 0.7)]
+    session = open_dynamic(golden.bundle(), golden.artifact(), AdaptivePolicy(points, target_ms=3e-6))
+    answers = [session.answer(golden.image(number % 4)) for number in range(8)]
+    assert [answer.operating_point for answer in answers] == ["balanced"] * 4 + ["fast"] * 4
+    assert {answer.width for answer in answers[4:]} == {0}
+    assert answers[0].slowdown == 1
+    assert answers[7].slowdown > 1.05
+
+
+def test_a_device_faster_than_calibrated_is_answered_by_the_better_point_after_a_while() -> None:
+    points = [expecting("fast", 1e6, 0.7), expecting("balanced", 2e6, 0.8)]
+    settings = AdaptiveSettings(dwell_s=1e-9)
+    session = open_dynamic(golden.bundle(), golden.artifact(), AdaptivePolicy(points, 1.5e6, settings))
+    answers = [session.answer(golden.image(number % 4)) for number in range(30)]
+    assert [answer.operating_point for answer in answers] == ["fast"] * 21 + ["balanced"] * 9
+    assert {answer.width for answer in answers[21:]} == {0, 1}
+
+
+def test_all_points_programs_stay_loaded_and_each_image_runs_only_those_of_its_own() -> None:
+    described = artifact(SIDE_GATE, net(0), net(1))
+    gated = ThresholdPolicy(widths=[0, 1], thresholds=[0.6])
+    points = [expecting("balanced", 2e-6, 0.8, policy=gated), expecting("fast", 1e-6, 0.7, policy=fixed(0))]
+    policy = AdaptivePolicy(points, target_ms=3e-6)
+    assert resident_programs(described, policy.policies) == ("gate", "net_00", "net_01")
+    session = RecordingSession(["gate", "net_00", "net_01"], bright_is_hard)
+    dynamic = DynamicSession(session, described, CLASSES, policy)
+    assert session.order == ["gate", "net_00", "net_01"], "each runs once to warm up"
+    session.calls.clear()
+    answers = [dynamic.answer(np.ones((1, 8, 8, 3), np.float32)) for _ in range(6)]
+    assert session.order == ["gate", "net_01"] * 4 + ["net_00"] * 2
+    assert [answer.score is None for answer in answers] == [False] * 4 + [True] * 2
+
+
+def test_one_policy_answers_without_a_name_or_a_slowdown() -> None:
+    answer = open_dynamic(golden.bundle(), golden.artifact(), BALANCED).answer(golden.image(0))
+    assert (answer.operating_point, answer.slowdown) == (None, None)

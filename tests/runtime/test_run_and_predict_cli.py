@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from common.images import MAX_FILE_BYTES
+from edge.bundle.manifest import Share
 from edge.bundle.writer import write_manifest
 from edge.cli import main
 from edge.runtime import load_predictions
@@ -86,6 +87,19 @@ def test_run_fails_when_no_image_can_be_read(tmp_path: Path, capsys: pytest.Capt
         (["--operating-point", "fast", "--precision", "wi8"], "is for litert int8, not wi8"),
         (["--width", 5], "no width 5 in this artifact; choose from 0, 1"),
         (["--width", 0, "--runtime", "coreml"], "no coreml artifact; the bundle has: litert int8"),
+        (
+            ["--operating-point", "fast", "--operating-point", "balanced"],
+            "several --operating-point are for --adaptive",
+        ),
+        (["--operating-point", "fast", "--target-ms", 5], "--target-ms is what --adaptive keeps"),
+        (["--adaptive"], "--adaptive needs --target-ms, or --operating-point, the one whose latency to keep first"),
+        (["--adaptive", "--width", 0, "--target-ms", 5], "--adaptive switches between two or more operating points"),
+        (["--adaptive", "--operating-point", "fast"], "of this bundle: fast, balanced"),
+        (
+            ["--adaptive", "--runtime", "coreml", "--target-ms", 5],
+            "--adaptive switches between two or more operating points",
+        ),
+        (["--adaptive", "--target-ms", 5], "fast does not say what an image of widths [0] takes (mean_ms)"),
     ],
 )
 def test_run_refuses_a_wrong_choice_in_one_line(
@@ -106,6 +120,50 @@ def test_run_refuses_thresholds_of_another_bundle(tmp_path: Path, capsys: pytest
     status, _, err = dsnet(capsys, "run", copy, write_pictures(tmp_path / "set"), "--operating-point", "fast")
     assert status == 2
     assert "thresholds of another bundle" in err
+
+
+@pytest.fixture
+def timed_bundle(tmp_path: Path) -> Path:
+    """Return the golden bundle, calibrated on a device so fast that this one is a million times slower."""
+    copy, manifest = shutil.copytree(golden.FOLDER, tmp_path / "bundle"), golden.bundle().manifest
+    points = []
+    for point, mean_ms, accuracy in zip(manifest.operating_points, (1e-6, 2e-6), (0.7, 0.8), strict=True):
+        shares = [Share(width=width, share=1 / len(point.widths), mean_ms=mean_ms) for width in point.widths]
+        changes = {"shares": shares, "expected_mean_ms": mean_ms, "calibration_accuracy": accuracy}
+        points.append(point.model_copy(update=changes))
+    write_manifest(copy, manifest.model_copy(update={"operating_points": points}))
+    return copy
+
+
+def test_run_adaptive_says_when_it_switched_and_how_often_each_point_answered(
+    timed_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_pictures(tmp_path / "set")
+    found = run_json(capsys, "run", timed_bundle, folder, "--adaptive", "--target-ms", 3e-6)
+    assert [item["operating_point"] for item in found["images"]] == ["balanced"] * 4 + ["fast"] * 2
+    shares = {item["operating_point"]: item["share"] for item in found["operating_points"]}
+    assert shares == pytest.approx({"balanced": 4 / 6, "fast": 2 / 6})
+    (switch,) = found["switches"]
+    assert (switch["image"], switch["from"], switch["to"]) == (found["images"][4]["image"], "balanced", "fast")
+    assert switch["slowdown"] == found["images"][4]["slowdown"] > 1.05
+    assert [item["width"] for item in found["shares"]] == [0, 1]
+
+
+def test_run_adaptive_tells_people_too(timed_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--operating-point", "balanced", "--operating-point", "fast", "--adaptive", "--target-ms", 3e-6)
+    status, out, err = dsnet(capsys, "run", timed_bundle, write_pictures(tmp_path / "set"), *options)
+    assert status == 0, err
+    lines = " ".join(out.split())
+    assert "balanced -> fast, the device takes" in lines
+    assert "operating points: balanced: 66.7%, fast: 33.3%" in lines
+
+
+def test_run_of_one_operating_point_names_it_and_does_not_switch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run_json(capsys, "run", BUNDLE, write_pictures(tmp_path / "set"), "--operating-point", "balanced")
+    assert found["operating_points"] == [{"operating_point": "balanced", "share": 1.0}]
+    assert found["switches"] == []
 
 
 def test_predict_writes_what_the_bundle_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
