@@ -25,6 +25,7 @@ from edge.calibration.policies import single_width
 from edge.devices.local import LocalDevice
 from edge.profiling import Settings, profile_bundle
 from edge.runtime import DynamicSession, Preprocessing, available_runtimes, open_labelled, open_session, predict_images
+from edge.runtime.dynamic import Always
 from edge.runtime.policy import fixed
 from edge.runtime.predictions import Predictions
 from edge.runtime.session import Array, Session
@@ -116,7 +117,8 @@ def _run_blocks(subject: Subject, policies: dict[str, Policy], seed: int) -> dic
     """Return milliseconds per unseen image for each policy; blocks of all of them in random order."""
     classes = subject.bundle.manifest.model.classes
     sessions = {
-        name: DynamicSession(subject.session, subject.artifact, classes, policy) for name, policy in policies.items()
+        name: DynamicSession(subject.session, subject.artifact, classes, Always(policy))
+        for name, policy in policies.items()
     }
     samples = {name: np.zeros(len(subject.images)) for name in policies}
     starts = range(0, len(subject.images), BLOCK_IMAGES)

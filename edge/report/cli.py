@@ -27,6 +27,10 @@ def report(
         str | None, typer.Option(help="Operating point for the images; default: the one that uses most widths.")
     ] = None,
     peers: Annotated[Path | None, typer.Option(help="Other networks to compare with, a JSON list.")] = None,
+    slowdowns: Annotated[
+        Path | None,
+        typer.Option(help="Slowdowns of a device to simulate switching with, a JSON list; default: a made-up stretch."),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(help="Folder to write every figure to as well, as SVG and PNG for slides.")
     ] = None,
@@ -40,6 +44,7 @@ def report(
     from common import atomic_write, check_writable
     from common.console import print_json
     from edge.bundle.reader import open_bundle
+    from edge.report.adaptive import load_slowdowns
     from edge.report.content import Report
     from edge.report.drawing import save
     from edge.report.gather import Gathered
@@ -51,7 +56,7 @@ def report(
     if figures:
         check_writable(figures / "figure")
     opened = open_bundle(bundle)
-    gathered = Gathered(opened, latency, predictions)
+    gathered = Gathered(opened, latency, predictions, load_slowdowns(slowdowns) if slowdowns else None)
     page = Page.of(
         Report(
             manifest=opened.manifest,

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edge.bundle.manifest import HeldOut, Manifest, OperatingPoint
+from edge.bundle.manifest import Estimate, HeldOut, Manifest, OperatingPoint
 from edge.calibration import Evaluation
 from edge.calibration.budget import Samples
 from edge.profiling import QualityWarning, Run, Summary
+from edge.report.adaptive import Simulation
 from edge.report.peers import Peer
 
 
@@ -34,25 +35,30 @@ class DynamicPoint:
     evaluation: Evaluation
     """On the images of the predictions and the samples of the run."""
     held_out: HeldOut | None
-    """With intervals, where the point was made from these very files."""
+    """Where the point was made from these very files."""
     seen: bool
     """Whether the point was fitted to the images that it is evaluated on."""
 
     @property
-    def accuracy(self) -> float:
+    def accuracy(self) -> Estimate:
         """Return top-1, 0…1, on held-out images where that is known."""
-        return self.held_out.accuracy.value if self.held_out else self.evaluation.accuracy.value
+        return self.held_out.accuracy if self.held_out else self.evaluation.accuracy
 
     @property
-    def mean_ms(self) -> float:
+    def mean_ms(self) -> Estimate:
         """Return the mean latency of one image, on held-out images where that is known."""
-        return self.held_out.mean_ms.value if self.held_out else self.evaluation.mean_ms.value
+        return self.held_out.mean_ms if self.held_out else self.evaluation.mean_ms
+
+    @property
+    def flattered(self) -> bool:
+        """Return whether nothing but images that it was fitted to tells how good it is."""
+        return self.seen and not self.held_out
 
     @property
     def basis(self) -> str:
         """Return on which images accuracy and latency were found."""
         if self.held_out:
-            return f"held-out, {self.held_out.folds} folds"
+            return f"held-out images ({self.held_out.images})"
         return "images it was fitted to" if self.seen else "images it never saw"
 
 
@@ -70,6 +76,8 @@ class Section:
     warnings: Sequence[QualityWarning]
     left_out: Sequence[str]
     """Operating points of this device that cannot be shown, and why."""
+    simulation: Simulation | None = None
+    """Of switching between its points; None with fewer than two."""
 
     def best_width_within(self, ms: float) -> StaticWidth | None:
         """Return the most accurate single width whose mean latency is at most `ms`."""

@@ -112,52 +112,55 @@ def styled() -> Iterator[None]:
         yield
 
 
-def blank(height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
-    """Return a new figure, `height` CSS pixels high, and its axes from top to bottom, which share both scales."""
+def blank(height: float, rows: int = 1, same_y: bool = True) -> tuple[Figure, list[Axes]]:
+    """Return a new figure, `height` CSS pixels high, and its axes from top to bottom, which share x and, if so, y."""
     size = WIDTH / PIXELS_PER_INCH, height / PIXELS_PER_INCH
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(rows, 1, squeeze=False, sharex=True, sharey=True)
+    axes = figure.subplots(rows, 1, squeeze=False, sharex=True, sharey=same_y)
     return figure, list(axes[:, 0])
 
 
-def label_points(axes: Axes, labels: Sequence[tuple[float, float, str]], taken: Sequence[tuple[float, float]]) -> None:
-    """Write a text beside each point (x, y, text), where it hides neither another label nor a point of `taken`.
+def label_points(
+    axes: Axes, labels: Sequence[tuple[float, float, str]], taken: Sequence[tuple[float, float]]
+) -> list[str]:
+    """Write a text beside each point (x, y, text), where it hides no other label and the fewest points of `taken`.
 
-    The axes' limits and scales must be final.
+    The first labels have the best places; returns the texts for which no room was left. The axes' limits and scales
+    must be final.
     """
     assert isinstance(axes.figure, Figure)
     axes.figure.draw_without_rendering()  # lays the axes out
-    points = axes.transData.transform([(x, y) for x, y in taken])
-    blocked = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
     renderer = FigureCanvasAgg(axes.figure).get_renderer()  # type: ignore[no-untyped-call]
+    points = axes.transData.transform([(x, y) for x, y in taken])
+    marks = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
+    written: list[Bbox] = []
+    without_room = []
     for x, y, text in labels:
         label = axes.annotate(one_line(text), (x, y), OFFSETS[0], textcoords="offset points", fontsize=SMALL)
         label.set_in_layout(False)
-        blocked.append(_place(label, axes, blocked, renderer))
-
-
-def _place(label: Annotation, axes: Axes, blocked: Sequence[Bbox], renderer: Any) -> Bbox:
-    """Move a label to the first place where it hides nothing, else to where it hides least; return its box."""
-    hidden: dict[Offset, int] = {}
-    for offset in OFFSETS:
-        box = _moved(label, offset, renderer)
-        hidden[offset] = sum(box.overlaps(other) for other in blocked) + _outside(axes, box)
-        if not hidden[offset]:
-            return box
-    return _moved(label, min(hidden, key=hidden.__getitem__), renderer)
+        boxes = {offset: _moved(label, offset, renderer) for offset in OFFSETS}
+        free = [offset for offset, box in boxes.items() if _is_free(box, axes, written)]
+        if free:
+            best = min(free, key=lambda offset: sum(map(boxes[offset].overlaps, marks)))
+            written.append(_moved(label, best, renderer))
+        else:
+            label.remove()
+            without_room.append(text)
+    return without_room
 
 
 def _moved(label: Annotation, offset: Offset, renderer: Any) -> Bbox:
+    """Put a label at an offset from its point and return its box."""
     label.set_position(offset)
     label.set_horizontalalignment("left" if offset[0] > 0 else "right" if offset[0] < 0 else "center")
     return label.get_window_extent(renderer)
 
 
-def _outside(axes: Axes, box: Bbox) -> int:
-    """Return how bad it is that a box leaves the axes: worse than to hide anything."""
+def _is_free(box: Bbox, axes: Axes, written: Sequence[Bbox]) -> bool:
+    """Return whether a box lies within the axes and on no other label."""
     whole = axes.bbox
     inside = whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 and box.y1 <= whole.y1
-    return 0 if inside else 1000
+    return inside and not any(map(box.overlaps, written))
 
 
 def inline_svg(chart: Chart) -> str:

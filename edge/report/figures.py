@@ -9,7 +9,6 @@ from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, Scala
 
 from common.console import one_line
 from edge.bundle.describe import limit_text
-from edge.bundle.manifest import HeldOut
 from edge.report.content import DynamicPoint, Section, Sizes, StaticWidth
 from edge.report.drawing import (
     DYNAMIC,
@@ -53,24 +52,25 @@ def tradeoff(section: Section, peers: Sequence[Peer]) -> Chart | None:
         _mark_point(axes, point)
     for peer in peers:
         axes.plot(peer.mean_ms, peer.accuracy, "s", color=PEER, markersize=6, zorder=3)
-    bars = [spot for point in section.points if point.held_out for spot in _along_bars(point.held_out)]
-    dynamic = [(point.mean_ms, point.accuracy, point.point.name) for point in section.points]
+    bars = [spot for point in section.points for spot in _along_bars(point)]
+    dynamic = [(point.mean_ms.value, point.accuracy.value, point.point.name) for point in section.points]
     others = [(peer.mean_ms, peer.accuracy, peer.name) for peer in peers]
     named = [*dynamic, *others]
+    hollow = any(point.flattered for point in section.points)
     _latency_axis(axes, [x for x, _, _ in named] + [x for x, _ in everything])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.set(xlabel="mean latency of one image, ms", title="top-1 accuracy")
     axes.margins(0.08, 0.12)
-    label_points(
-        axes, [*named, *_width_labels(widths)], [*_along(front), *bars, *everything, *((x, y) for x, y, _ in named)]
-    )
+    spots = [*_along(front), *bars, *everything, *((x, y) for x, y, _ in named)]
+    without_room = label_points(axes, [*named, *_width_labels(widths)], spots)
     return Chart(
         name=f"tradeoff-{section.key}",
         title="Accuracy against latency",
         description="Blue circles are single widths, named by their numbers; the line joins those that no other beats. "
-        "Orange diamonds are operating points, where the gate picks the width of each image. "
-        + _bars_and_fill(section)
-        + ("Green squares are peers." if peers else ""),
+        "Orange diamonds are operating points, where each image gets its own width; bars are 95% intervals."
+        + (" A hollow one was judged on the images it was fitted to." if hollow else "")
+        + (" Green squares are peers." if peers else "")
+        + (f" {len(without_room)} names found no room; all are in the numbers." if without_room else ""),
         figure=figure,
         table=Table(("what", "mean ms", "top-1"), [*_static_rows(widths), *_dynamic_rows(section), *_peer_rows(peers)]),
     )
@@ -165,21 +165,21 @@ def sharing(sizes: Sequence[Sizes]) -> Chart:
 
 
 def _mark_point(axes: Axes, point: DynamicPoint) -> None:
-    """Draw a diamond: filled with intervals where held-out images tell, or where its images were never seen."""
-    fill = PAPER if point.seen and not point.held_out else DYNAMIC
-    if point.held_out:
-        x, y = point.held_out.mean_ms, point.held_out.accuracy
-        axes.errorbar(
-            x.value,
-            y.value,
-            xerr=([x.value - x.low], [x.high - x.value]),
-            yerr=([y.value - y.low], [y.high - y.value]),
-            color=DYNAMIC,
-            elinewidth=1.2,
-            capsize=2.5,
-            zorder=4,
-        )
-    axes.plot(point.mean_ms, point.accuracy, "D", color=DYNAMIC, mfc=fill, markersize=6, zorder=5)
+    """Draw a diamond with its intervals: hollow where nothing but the images it was fitted to tells."""
+    x, y = point.mean_ms, point.accuracy
+    axes.errorbar(
+        x.value,
+        y.value,
+        xerr=([x.value - x.low], [x.high - x.value]),
+        yerr=([y.value - y.low], [y.high - y.value]),
+        fmt="D",
+        color=DYNAMIC,
+        mfc=PAPER if point.flattered else DYNAMIC,
+        markersize=6,
+        elinewidth=1.2,
+        capsize=2.5,
+        zorder=4,
+    )
 
 
 def _along(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -190,18 +190,10 @@ def _along(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return list(zip(np.interp(steps, corners, xs).tolist(), np.interp(steps, corners, ys).tolist(), strict=True))
 
 
-def _along_bars(found: HeldOut) -> list[tuple[float, float]]:
+def _along_bars(point: DynamicPoint) -> list[tuple[float, float]]:
     """Return points on the two error bars."""
-    x, y = found.mean_ms, found.accuracy
+    x, y = point.mean_ms, point.accuracy
     return [*_along([(x.low, y.value), (x.high, y.value)]), *_along([(x.value, y.low), (x.value, y.high)])]
-
-
-def _bars_and_fill(section: Section) -> str:
-    bars = any(point.held_out for point in section.points)
-    hollow = any(point.seen and not point.held_out for point in section.points)
-    return ("Their bars are 95% intervals on held-out images. " if bars else "") + (
-        "A hollow one was judged on the images it was fitted to. " if hollow else ""
-    )
 
 
 def _latency_axis(axes: Axes, values: Sequence[float]) -> None:
@@ -231,7 +223,7 @@ def _static_rows(widths: Sequence[StaticWidth]) -> list[tuple[str, ...]]:
 
 
 def _dynamic_rows(section: Section) -> list[tuple[str, ...]]:
-    return [(point.point.name, f"{point.mean_ms:.4g}", f"{point.accuracy:.2%}") for point in section.points]
+    return [(p.point.name, f"{p.mean_ms.value:.4g}", f"{p.accuracy.value:.2%}") for p in section.points]
 
 
 def _peer_rows(peers: Sequence[Peer]) -> list[tuple[str, ...]]:

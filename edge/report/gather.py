@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from common import sha256_file
-from edge.bundle.checks import artifact_widths
 from edge.bundle.manifest import Artifact, OperatingPoint
 from edge.bundle.reader import Bundle
+from edge.calibration.budget import Budget, Condition
 from edge.calibration.inputs import Inputs, Selection, end_to_end_samples
 from edge.calibration.operating_point import evaluate_point
 from edge.calibration.warnings import calibration_warnings
@@ -17,20 +17,27 @@ from edge.errors import CalibrationError, ReportError
 from edge.profiling.latency_table import Entry, LatencyTable, Run, load_latency
 from edge.profiling.show import how
 from edge.profiling.statistics import summarise
+from edge.report.adaptive import Simulation, simulation
 from edge.report.content import DynamicPoint, Section, StaticWidth
 from edge.runtime.predictions import Predictions, load_predictions
+from edge.runtime.route import Route
 
 
 class Gathered:
     """A latency table and predictions of a bundle, each read once and known to be of it."""
 
-    def __init__(self, bundle: Bundle, latency: Path, predictions: Sequence[Path]) -> None:
-        """Read the files; raises an EdgeError that says which one does not fit."""
-        if bundle.manifest.gate is None:
-            raise ReportError(f"{bundle.place}: the bundle has no gate, so there is nothing dynamic to report")
+    def __init__(
+        self,
+        bundle: Bundle,
+        latency: Path,
+        predictions: Sequence[Path],
+        slowdowns: Sequence[float] | None = None,
+    ) -> None:
+        """Read the files; raises an EdgeError that says which one does not fit. `slowdowns` are for simulations."""
         self._bundle = bundle
         self._artifacts = {artifact.sha256: artifact for artifact in bundle.manifest.artifacts}
         self._macs = {width.index: width.macs for width in bundle.manifest.widths}
+        self._slowdowns = slowdowns
         self._table = load_latency(latency)
         self._latency = latency, sha256_file(latency)
         self._predictions: dict[str, tuple[Predictions, str]] = {}
@@ -84,15 +91,26 @@ class Gathered:
         points = [point for point in self._bundle.manifest.operating_points if _run_of(point, runs) is run]
         inputs = self._inputs(run, points)
         shown, left_out = _evaluated(points, inputs) if inputs else ([], [f"{p.name}: no predictions" for p in points])
+        simulated, reasons = self._simulation([point.point for point in shown])
         return Section(
             key=key,
             run=run,
             widths=list(self._widths(run, inputs.predictions if inputs else None)),
             points=shown,
             images=len(inputs.predictions.label) if inputs else None,
-            warnings=calibration_warnings(inputs) if inputs else run.warnings,
-            left_out=left_out,
+            warnings=calibration_warnings(inputs, _asked_for(points)) if inputs else run.warnings,
+            left_out=[*left_out, *reasons],
+            simulation=simulated,
         )
+
+    def _simulation(self, points: Sequence[OperatingPoint]) -> tuple[Simulation | None, list[str]]:
+        """Return a simulation of switching between points, or why there is none although there are several."""
+        if len(points) < 2:
+            return None, []
+        try:
+            return simulation(points, self._slowdowns), []
+        except CalibrationError as error:
+            return None, [f"switching between operating points is not simulated: {error}"]
 
     def _inputs(self, run: Run, points: Sequence[OperatingPoint]) -> Inputs | None:
         """Return the run with predictions of its artifact, or of the one that stood in when its points were made."""
@@ -100,7 +118,8 @@ class Gathered:
         for sha256 in (run.artifact_sha256, *stand_ins):
             if sha256 in self._predictions:
                 found, digest = self._predictions[sha256]
-                return Inputs(run, found, self._macs, self._latency[1], digest, stand_in=sha256 != run.artifact_sha256)
+                stand_in = sha256 != run.artifact_sha256
+                return Inputs(run, found, self._macs, self._latency[1], digest, stand_in)
         return None
 
     def _widths(self, run: Run, predictions: Predictions | None) -> Iterator[StaticWidth]:
@@ -121,19 +140,26 @@ class Gathered:
 
 def _end_to_end(artifact: Artifact, run: Run) -> dict[int, Entry]:
     """Return the entries of whole images by width, narrow → wide, of the widths that were measured."""
-    last = {entry.programs[-1]: entry for entry in run.entries if len(entry.programs) == 2 and entry.blocks_ms}
-    bodies = {program.width: program.name for program in artifact.programs if program.width is not None}
-    found = {width: last[bodies[width]] for width in artifact_widths(artifact) if bodies[width] in last}
+    route = Route.of(artifact)
+    head = [route.head.name] if route.head else []
+    entries = {tuple(entry.programs): entry for entry in run.entries if entry.blocks_ms}
+    units = {width: (*head, body.name) for width, body in route.bodies.items()}
+    found = {width: entries[unit] for width, unit in units.items() if unit in entries}
     if not found:
         raise ReportError(f"the run on {run.device} has no end-to-end samples; run dsnet profile again for all widths")
     return found
 
 
 def _run_of(point: OperatingPoint, runs: Sequence[Run]) -> Run | None:
-    """Return the run that a point is for: a burst where there is one, else sustained work."""
+    """Return the run that a point is for; the first, where sustained work of several lengths was measured."""
     selection = Selection(point.runtime, point.precision, point.device, point.threads, point.runner, point.sustained)
-    fitting = [run for run in runs if selection.fits(run) and run.artifact_sha256 == point.artifact_sha256]
-    return min(fitting, key=lambda run: run.sustained_seconds or 0, default=None)
+    fitting = (run for run in runs if selection.fits(run) and run.artifact_sha256 == point.artifact_sha256)
+    return next(fitting, None)
+
+
+def _asked_for(points: Sequence[OperatingPoint]) -> list[Budget]:
+    """Return the budgets that the points were made for."""
+    return [Budget(tuple(Condition(limit.statistic, limit.value) for limit in point.limits)) for point in points]
 
 
 def _evaluated(points: Sequence[OperatingPoint], inputs: Inputs) -> tuple[list[DynamicPoint], list[str]]:

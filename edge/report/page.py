@@ -10,7 +10,7 @@ from markupsafe import Markup
 from common.console import one_line
 from edge.bundle.describe import limit_text
 from edge.profiling.show import how
-from edge.report import figures
+from edge.report import adaptive_figure, figures
 from edge.report.content import DynamicPoint, Report, Section
 from edge.report.drawing import PALETTE, Chart, Table, inline_svg
 
@@ -95,15 +95,21 @@ def _variables(theme: int) -> str:
 
 def _block(report: Report, section: Section) -> Block:
     run = section.run
-    drawn = (figures.tradeoff(section, report.peers), figures.shares(section), figures.latency(section))
+    drawn = (
+        figures.tradeoff(section, report.peers),
+        figures.shares(section),
+        figures.latency(section),
+        adaptive_figure.switching(section),
+    )
     warnings = [f"{warning.message}; {warning.remedy}" for warning in section.warnings]
+    missing = [f"{len(section.left_out)} not shown"] if section.left_out else []
     return Block(
         section=section,
         title=f"{run.device}: {how(run)}",
         facts=list(_device_facts(section)),
         points=Table(POINTS, [_point_row(section, point) for point in section.points], words=(0, 4, 5)),
         warnings=[*warnings, *section.left_out],
-        codes=", ".join(warning.code.replace("_", " ") for warning in section.warnings),
+        codes=", ".join([*(warning.code.replace("_", " ") for warning in section.warnings), *missing]),
         charts=[chart for chart in drawn if chart],
     )
 
@@ -127,14 +133,14 @@ def _device_facts(section: Section) -> Iterator[str]:
 
 
 def _point_row(section: Section, point: DynamicPoint) -> tuple[str, ...]:
-    single = section.best_width_within(point.mean_ms)
+    single = section.best_width_within(point.mean_ms.value)
     asked = ", ".join(map(limit_text, point.point.limits))
     sure = f" with probability {point.point.confidence:g}" if point.point.confidence else ""
-    held = point.held_out
+    accuracy, mean_ms = point.accuracy, point.mean_ms
     return (
         point.point.name,
-        f"{point.accuracy:.2%}" + (f" ({held.accuracy.low:.1%}–{held.accuracy.high:.1%})" if held else ""),
-        f"{point.mean_ms:.4g}" + (f" ({held.mean_ms.low:.4g}–{held.mean_ms.high:.4g})" if held else ""),
+        f"{accuracy.value:.2%} ({accuracy.low:.1%}–{accuracy.high:.1%})",
+        f"{mean_ms.value:.4g} ({mean_ms.low:.4g}–{mean_ms.high:.4g})",
         f"{single.accuracy:.2%} (width {single.index})" if single else "none",
         asked + sure,
         point.basis,

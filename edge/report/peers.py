@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from edge.bundle.manifest import Record
-from edge.bundle.records import join_problems, parse_json, problem_clause
-from edge.errors import ReportError
+from edge.report.lists import read_list
 
-MAX_PEERS, MAX_BYTES = 64, 1 << 20
+MAX_PEERS = 64
 
 
 class Peer(Record):
@@ -29,15 +28,4 @@ PEERS: TypeAdapter[list[Peer]] = TypeAdapter(Annotated[list[Peer], Field(max_len
 
 def load_peers(path: Path) -> list[Peer]:
     """Return the peers that a file lists; raises ReportError, in one line, for anything but strict JSON of such."""
-    if not path.is_file():
-        raise ReportError(f"{path}: no such file; give a JSON list of peers: name, accuracy, mean_ms, note")
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ReportError(f"{path}: larger than the limit of {MAX_BYTES} bytes")
-    try:
-        return PEERS.validate_python(parse_json(data))
-    except ValidationError as error:
-        raise ReportError(f"{path}: {join_problems(map(problem_clause, error.errors()))}") from error
-    except ValueError as error:
-        raise ReportError(f"{path}: {error}") from error
+    return read_list(path, PEERS, "peers: name, accuracy, mean_ms, note")

@@ -14,6 +14,14 @@ from tests.runtime.pictures import write_pictures
 
 WARNING = QualityWarning(code="throttled", message="fixed work took longer", remedy="let the device cool down")
 
+QUICK = {
+    "policy": ThresholdPolicy(widths=[0], thresholds=[]),
+    "shares": [Share(width=0, share=1.0, mean_ms=1.0)],
+    "expected_mean_ms": 1.0,
+    "calibration_accuracy": 0.5,
+}
+"""What differs in a point that always uses the narrow width."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -46,7 +54,7 @@ class Files:
                 "policy": ThresholdPolicy(widths=[0, 1], thresholds=[0.5]),
                 "objective": "accuracy",
                 "limits": [Limit(statistic="mean_ms", value=2.5, expected=2.0)],
-                "shares": [Share(width=0, share=0.5), Share(width=1, share=0.5)],
+                "shares": [Share(width=0, share=0.5, mean_ms=1.0), Share(width=1, share=0.5, mean_ms=3.0)],
                 "expected_mean_ms": 2.0,
                 "calibration_accuracy": 0.7,
                 "optimality_gap": 0.0,
@@ -73,7 +81,7 @@ def noisy(means_ms: dict[int, float]) -> dict[int, list[list[float]]]:
 
 
 def files_in(folder: Path, golden: Path) -> Files:
-    """Write a bundle, a table with a phone's and a tablet's run, predictions, images and two operating points."""
+    """Write a bundle, a table with a phone's and a tablet's run, predictions, images and three operating points."""
     case = case_in(folder, golden)
     files = Files(case.root, case.latency, case.predictions, write_pictures(folder / "images", per_class=4))
     table = load_latency(files.latency)
@@ -82,4 +90,5 @@ def files_in(folder: Path, golden: Path) -> Files:
     files.add_run(device="tablet")
     files.add_point("balanced-phone", held_out=held_out())
     files.add_point("balanced-tablet", "tablet")
+    files.add_point("quick-tablet", "tablet", **QUICK)
     return files

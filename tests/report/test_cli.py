@@ -24,7 +24,7 @@ def test_one_command_writes_one_file(written: Files, tmp_path: Path, capsys: pyt
     assert report(written, out, "--images", str(written.images)) == 0
     assert [path.name for path in out.parent.iterdir()] == ["report.html"]
     assert "Easy and hard images" in out.read_text(encoding="utf-8")
-    assert f"{out.stat().st_size:,} bytes, 7 figures" in capsys.readouterr().out
+    assert f"{out.stat().st_size:,} bytes, 8 figures" in capsys.readouterr().out
 
 
 def test_figures_are_written_for_slides(written: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,6 +41,13 @@ def test_peers_stand_beside_the_widths(written: Files, tmp_path: Path) -> None:
     peers.write_text('[{"name": "A small network", "accuracy": 0.7, "mean_ms": 2.5}]')
     assert report(written, out, "--peers", str(peers)) == 0
     assert "A small network" in out.read_text(encoding="utf-8")
+
+
+def test_switching_is_simulated_with_recorded_slowdowns(written: Files, tmp_path: Path) -> None:
+    slowdowns, out = tmp_path / "slowdowns.json", tmp_path / "report.html"
+    slowdowns.write_text(json.dumps([1.0] * 300 + [1.5] * 300))
+    assert report(written, out, "--slowdowns", str(slowdowns)) == 0
+    assert "AdaptivePolicy with a recorded trace" in out.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "matplotlib"])

@@ -39,7 +39,7 @@ def test_the_page_is_silent_asks_for_nothing_and_fits(browser: Chromium, page: P
     assert browser.ask(TOO_WIDE) == 0
     assert browser.ask(SEEN) == [
         *("tradeoff-1", "shares-1", "latency-1"),
-        *("tradeoff-2", "shares-2", "latency-2"),
+        *("tradeoff-2", "shares-2", "latency-2", "switching-2"),
         "sizes",
     ]
     assert set(browser.ask(PICTURES)) == {True}

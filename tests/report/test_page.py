@@ -76,13 +76,22 @@ class Elements(HTMLParser):
 
 def test_every_figure_of_every_section_is_there(page: Page, elements: Elements) -> None:
     names = [chart.name for chart in page.charts]
-    assert names == ["tradeoff-1", "shares-1", "latency-1", "tradeoff-2", "shares-2", "latency-2", "sizes"]
+    assert names == [
+        "tradeoff-1",
+        "shares-1",
+        "latency-1",
+        "tradeoff-2",
+        "shares-2",
+        "latency-2",
+        "switching-2",
+        "sizes",
+    ]
     assert [name for name in names if name not in elements.all("id")] == []
 
 
 def test_a_figure_has_a_name_and_a_description_for_those_who_cannot_see_it(elements: Elements) -> None:
     labels = [str(label).split() for label in elements.all("aria-labelledby")]
-    assert len(labels) == elements.names.count("svg") == 7
+    assert len(labels) == elements.names.count("svg") == 8
     assert [part for label in labels for part in label if part not in elements.all("id")] == []
 
 
@@ -116,7 +125,7 @@ def test_the_same_content_gives_the_same_bytes(report: Report, html: str) -> Non
 def test_a_point_is_shown_with_its_intervals_and_the_best_single_width(elements: Elements) -> None:
     text = " ".join(elements.text.split())
     assert "balanced-phone 61.00% (57.0%–65.0%) 2.1 (1.9–2.3)" in text
-    assert "mean ≤ 2.5 ms held-out, 5 folds" in text
+    assert "mean ≤ 2.5 ms held-out images (400)" in text
 
 
 def test_doubts_are_on_the_page(elements: Elements) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ReportError
+from edge.report.lists import MAX_BYTES
 from edge.report.peers import MAX_PEERS, load_peers
 
 PEER = {"name": "A small network", "accuracy": 0.7, "mean_ms": 3.5}
@@ -36,7 +37,7 @@ def test_a_peer_has_a_name_an_accuracy_a_latency_and_perhaps_a_note(tmp_path: Pa
         ([{**PEER, "note": "n" * 201}], "at most 200 characters"),
         ([PEER] * (MAX_PEERS + 1), f"at most {MAX_PEERS} items"),
         ('[{"name": "x", "accuracy": NaN, "mean_ms": 1}]', "NaN is not a JSON number"),
-        (" " * ((1 << 20) + 1), "larger than the limit"),
+        (" " * (MAX_BYTES + 1), "larger than the limit"),
     ],
 )
 def test_anything_else_is_refused_in_one_line(tmp_path: Path, content: object, problem: str) -> None:
