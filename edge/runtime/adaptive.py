@@ -3,7 +3,7 @@
 A device that runs hot takes longer for every width. Each image's time, divided by what its width took when the bundle
 was profiled, tells by how much; harder images do not, since they are answered by wider widths. The best operating point
 that keeps the target at this slowdown answers next: a cheaper one at once, a better one only when it would have
-kept the target for a while without interruption.
+kept the target for a while.
 """
 
 import math
@@ -31,9 +31,9 @@ class AdaptiveSettings:
     tolerance: float = 0.05
     """A point is left when it misses the target by more than this fraction."""
     dwell_s: float = 5.0
-    """A better point must have kept the target for this long, in seconds, and for `window` images."""
+    """A better point must have kept the target in the mean of this long, in seconds, and of `window` images."""
     max_dwell_s: float = 320.0
-    """Where better points had to be left again at once, `dwell_s` doubles, up to this."""
+    """Where a better point had to be left within `dwell_s`, the next wait is twice as long, up to this."""
 
     def __post_init__(self) -> None:
         """Raise CalibrationError for settings without a meaning."""
@@ -55,6 +55,22 @@ class _Rung:
     """Mean latency of an image, by the width that answers it."""
     allowed_slowdown: float
     """The slowdown at which the point just keeps the target."""
+
+
+@dataclass
+class _Period:
+    """The images since the last switch, or since a better point was last considered."""
+
+    start_s: float = 0.0
+    images: int = 0
+    mean: float = 0.0
+    """Of the slowdown."""
+
+    def add(self, slowdown: float, at_s: float) -> None:
+        if not self.images:
+            self.start_s = at_s
+        self.images += 1
+        self.mean += (slowdown - self.mean) / self.images
 
 
 class AdaptivePolicy:
@@ -80,11 +96,10 @@ class AdaptivePolicy:
         self._rungs = _ladder(points, _target(points[0], target_ms))
         self._ratios = deque([1.0] * self._settings.window, self._settings.window)
         self._slowdown = 1.0
-        self._current = self._best()
+        self._current = self._best(self._slowdown)
         self._wait_s = self._settings.dwell_s
         self._raised_at_s: float | None = None
-        self._fits_since_s: float | None = None
-        self._fits_images = 0
+        self._period = _Period()
 
     @property
     def point(self) -> OperatingPoint:
@@ -124,37 +139,36 @@ class AdaptivePolicy:
             raise MeasurementError(f"an image took {ms} ms at {at_s} s; both must be finite, and the first above 0")
         self._ratios.append(ms / expected_ms[width])
         self._slowdown = _trimmed_mean(self._ratios, self._settings.trimmed)
-        best = self._best()
+        best = self._best(self._slowdown)
         if best < self._current:
             self._fall(best, at_s)
         else:
-            self._rise_if_it_lasts(best, at_s)
+            self._rise_if_it_lasts(at_s)
         return self.point
 
-    def _best(self) -> int:
+    def _best(self, slowdown: float) -> int:
         """Return the position of the most accurate point that keeps the target at this slowdown, else 0."""
-        bearable = self._slowdown / (1 + self._settings.tolerance)
+        bearable = slowdown / (1 + self._settings.tolerance)
         fitting = [position for position, rung in enumerate(self._rungs) if bearable <= rung.allowed_slowdown]
         return max(fitting, default=0)
 
     def _fall(self, best: int, at_s: float) -> None:
-        self._current, self._fits_since_s = best, None
+        self._current, self._period = best, _Period()
         if self._raised_at_s is not None:
-            too_early = at_s - self._raised_at_s < self._wait_s
-            self._wait_s = min(2 * self._wait_s, self._settings.max_dwell_s) if too_early else self._settings.dwell_s
+            shortest_s, longest_s = self._settings.dwell_s, self._settings.max_dwell_s
+            factor = 2 if at_s - self._raised_at_s < shortest_s else 0.5
+            self._wait_s = min(max(factor * self._wait_s, shortest_s), longest_s)
         self._raised_at_s = None
 
-    def _rise_if_it_lasts(self, best: int, at_s: float) -> None:
-        """Go one point up once a better one has fitted without interruption for long enough."""
-        if best == self._current:
-            self._fits_since_s = None
+    def _rise_if_it_lasts(self, at_s: float) -> None:
+        """At the end of a period, go one point up if a better one fits its mean slowdown, and the last one too."""
+        self._period.add(self._slowdown, at_s)
+        if self._period.images < self._settings.window or at_s - self._period.start_s < self._wait_s:
             return
-        if self._fits_since_s is None:
-            self._fits_since_s, self._fits_images = at_s, 0
-        self._fits_images += 1
-        if self._fits_images >= self._settings.window and at_s - self._fits_since_s >= self._wait_s:
+        if self._best(max(self._period.mean, self._slowdown)) > self._current:
             self._current += 1
-            self._raised_at_s, self._fits_since_s = at_s, None
+            self._raised_at_s = at_s
+        self._period = _Period()
 
 
 def _check_one_device(points: Sequence[OperatingPoint]) -> None:

@@ -28,13 +28,14 @@ def case(
     points: Sequence[OperatingPoint] = LADDER,
     target_ms: float | None = None,
     settings: AdaptiveSettings = QUICK,
+    period_s: float = PERIOD_S,
 ) -> dict[str, Any]:
     """Return a record: images take `slowdowns` times as long as expected, the point's widths in turn."""
     policy = AdaptivePolicy(points, target_ms, settings)
     images, after = [], []
     for number, slowdown in enumerate(slowdowns):
         width = policy.point.widths[number % len(policy.point.widths)]
-        image = (width, round(slowdown * WIDTH_MS[width], 3), number * PERIOD_S)
+        image = (width, round(slowdown * WIDTH_MS[width], 3), number * period_s)
         images.append(image)
         after.append((policy.observe(*image).name, policy.slowdown))
     return {
@@ -52,7 +53,8 @@ def cases() -> list[dict[str, Any]]:
     worse = point("worse", 0.73, {4: 0.5, 9: 0.5})
     roomy = ACCURATE.model_copy(update={"limits": [Limit(statistic="mean_ms", value=12.0, expected=8.6)]})
     tails = [_with_p95(roomy, 13.0, 12.0), _with_p95(FAST, 8.0, 4.0), _with_p95(BALANCED, 9.0, 8.0)]
-    falling_back = [*[1.2] * 6, *[1.0] * 13, *[1.4] * 5, *[1.0] * 24]
+    again = [*[1.4] * 5, *[1.0] * 36]
+    falling_back = [*[1.2] * 6, *[1.0] * 18, *again, *again, *[1.0] * 40, *again]
     cold = [9.0, 3.0, *[1.0] * 20]
     throttled = [*[1.0] * 8, *[1.64] * 12, *[1.0] * 30]
     return [
@@ -62,11 +64,13 @@ def cases() -> list[dict[str, Any]]:
         case("one slow image at a time", ([*[1.0] * 5, 20.0] * 5)),
         case("slow first images", cold, settings=AdaptiveSettings()),
         case(
-            "falls back right after going up, so that the next time takes longer",
+            "falls back right after going up: the next time takes longer, until a point has held",
             falling_back,
         ),
         case("a dip too short to go up", [*[1.64] * 10, *[1.0] * 8, *[1.64] * 6]),
-        case("an interruption starts the wait anew", [*[1.3] * 8, *[1.0] * 9, 2.0, 2.0, *[1.0] * 20]),
+        case("a slow moment puts off the way back", [*[1.3] * 8, *[1.0] * 4, *[1.6] * 3, *[1.0] * 20]),
+        case("slow again just when it would go up", [*[1.2] * 3, *[1.0] * 6, *[1.4] * 4, *[1.0] * 20]),
+        case("images at long intervals", [*[1.2] * 5, *[1.0] * 15], period_s=5.0),
         case("a target of its own", throttled, target_ms=10.0),
         case("a limit on the tail as well", throttled, tails),
         case("a dearer point that is no better is not used", throttled, [ACCURATE, worse, BALANCED]),

@@ -174,8 +174,8 @@ def test_a_device_faster_than_calibrated_is_answered_by_the_better_point_after_a
     settings = AdaptiveSettings(dwell_s=1e-9)
     session = open_dynamic(golden.bundle(), golden.artifact(), AdaptivePolicy(points, 1.5e6, settings))
     answers = [session.answer(golden.image(number % 4)) for number in range(30)]
-    assert [answer.operating_point for answer in answers] == ["fast"] * 21 + ["balanced"] * 9
-    assert {answer.width for answer in answers[21:]} == {0, 1}
+    assert [answer.operating_point for answer in answers] == ["fast"] * 16 + ["balanced"] * 14
+    assert {answer.width for answer in answers[16:]} == {0, 1}
 
 
 def test_all_points_programs_stay_loaded_and_each_image_runs_only_those_of_its_own() -> None:
