@@ -21,7 +21,7 @@ from edge.bundle.reader import Bundle, open_bundle
 from edge.calibration import KINDS, Budget, Case, Condition, route
 from edge.calibration.budget import expected
 from edge.calibration.held_out import held_out_folds
-from edge.calibration.policies import single_width
+from edge.calibration.policies import Fit, single_width
 from edge.devices.local import LocalDevice
 from edge.profiling import Settings, profile_bundle
 from edge.runtime import DynamicSession, Preprocessing, available_runtimes, open_labelled, open_session, predict_images
@@ -108,9 +108,13 @@ def _subject(bundle: Bundle, artifact: Artifact, folder: Path) -> Subject:
 
 
 def _budgets(case: Case) -> dict[str, Budget]:
-    means = [float(samples.mean()) for samples in case.end_to_end]
+    means = _static_ms(case)
     low, high = min(means), max(means)
     return {f"{share:.0%}": Budget((Condition("mean_ms", low + share * (high - low)),)) for share in BUDGET_SHARES}
+
+
+def _static_ms(case: Case) -> list[float]:
+    return [float(case.single(width).samples.mean()) for width in case.widths]
 
 
 def _run_blocks(subject: Subject, policies: dict[str, Policy], seed: int) -> dict[str, NDArray[np.float64]]:
@@ -149,33 +153,55 @@ def _round(
 
 
 def _gains(case: Case) -> list[dict[str, Any]]:
-    """Return, per budget and kind of policy, its held-out accuracy less that of the best single width within it."""
+    """Return, per budget and kind of policy, its held-out accuracy less that of single widths.
+
+    `within`: of the best single width within the budget, chosen on the same folds. `same_ms`: of the single widths at
+    the policy's own mean latency, on the line between the two Pareto-best widths around it.
+    """
     rows = []
     for name, budget in _budgets(case).items():
-        singles = _held_out_hits(case, budget, "single width")
-        for kind in KINDS:
-            hits = _held_out_hits(case, budget, kind)
-            if hits is not None and singles is not None:
-                difference = hits.astype(np.float64) - singles
-                rows.append({"budget": name, "kind": kind, "accuracy": float(hits.mean()), **_mean(difference)})
+        single, _ = _held_out(case, budget, single_width.fit)
+        for kind, fit in KINDS.items():
+            hits, mean_ms = _held_out(case, budget, fit)
+            rows.append(
+                {
+                    "budget": name,
+                    "kind": kind,
+                    "accuracy": float(hits.mean()),
+                    "mean_ms": mean_ms,
+                    "within": _mean(hits - single),
+                    "same_ms": _mean(hits - _front_hits(case, mean_ms)),
+                }
+            )
     return rows
 
 
-def _held_out_hits(case: Case, budget: Budget, kind: str) -> NDArray[np.bool_] | None:
-    folds = held_out_folds(case, budget, single_width.fit if kind == "single width" else KINDS[kind])
-    if folds is None:
-        return None
-    hits = np.zeros(case.images, bool)
-    for images, routing in folds:
+def _held_out(case: Case, budget: Budget, fit: Fit) -> tuple[NDArray[np.float64], float]:
+    """Return whether each image is answered rightly by a rule that did not see it, and the mean latency."""
+    hits, total_ms = np.zeros(case.images), 0.0
+    for images, routing in held_out_folds(case, budget, fit):
         hits[images] = routing.hit
-    return hits
+        total_ms += expected("mean_ms", routing.options, routing.shares) * len(images)
+    return hits, total_ms / case.images
+
+
+def _front_hits(case: Case, mean_ms: float) -> NDArray[np.float64]:
+    """Return, per image, the chance of being right when a coin picks between the Pareto-best widths around a time."""
+    order = np.argsort(_static_ms(case))
+    times, accuracy = np.array(_static_ms(case))[order], case.hits.mean(axis=0)[order]
+    best = [at for at in range(len(order)) if at == 0 or accuracy[at] > accuracy[:at].max()]
+    times, columns = times[best], order[best]
+    wide = int(np.clip(np.searchsorted(times, mean_ms), 1, len(times) - 1)) if len(times) > 1 else 0
+    narrow = max(wide - 1, 0)
+    share = 0.0 if wide == narrow else float(np.clip((mean_ms - times[narrow]) / (times[wide] - times[narrow]), 0, 1))
+    return np.asarray((1 - share) * case.hits[:, columns[narrow]] + share * case.hits[:, columns[wide]])
 
 
 def _mean(values: NDArray[np.float64]) -> dict[str, float]:
     """Return the mean of paired differences with its 95% bootstrap interval over images."""
     draws = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
     low, high = np.quantile(values[draws].mean(axis=1), (0.025, 0.975))
-    return {"gain": float(values.mean()), "low": float(low), "high": float(high)}
+    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
 
 
 def tables(measured: Sequence[dict[str, Any]]) -> "Iterator[Table]":
@@ -185,8 +211,17 @@ def tables(measured: Sequence[dict[str, Any]]) -> "Iterator[Table]":
         rounds = found["rounds"]
         columns = ("budget", "limit ms", "measured ms", "measured / predicted", "rounds within")
         yield table(f"{title}: budgets on unseen images", columns, map(_budget_cells(rounds), rounds[0]["budgets_ms"]))
-        gains = ("budget", "policy", "held-out accuracy", "over the best single width, points")
-        rows = [(row["budget"], row["kind"], f"{row['accuracy']:.2%}", _points(row)) for row in found["gains"]]
+        gains = ("budget", "policy", "held-out accuracy", "points over the best width within", "over widths as fast")
+        rows = [
+            (
+                row["budget"],
+                row["kind"],
+                f"{row['accuracy']:.2%}",
+                _points(row["within"]),
+                _points(row["same_ms"]),
+            )
+            for row in found["gains"]
+        ]
         yield table(f"{title}: accuracy within the same budget", gains, rows)
         widest = [name for name in rounds[0]["policies"] if name.startswith("width")][-1]
         speedups = [
@@ -215,4 +250,4 @@ def _budget_cells(rounds: Sequence[dict[str, Any]]) -> Any:
 
 
 def _points(row: dict[str, Any]) -> str:
-    return f"{row['gain'] * 100:+.2f} [{row['low'] * 100:+.2f}, {row['high'] * 100:+.2f}]"
+    return f"{row['value'] * 100:+.2f} [{row['low'] * 100:+.2f}, {row['high'] * 100:+.2f}]"

@@ -45,7 +45,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     from rich.table import Table
 
     cells = [[one_line(str(cell)) for cell in row] for row in rows]
-    built = Table(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    built = Table(title=escape(one_line(title)), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for number, column in enumerate(columns):
         numeric = bool(cells) and all(_starts_as_number(row[number]) for row in cells)
         built.add_column(column, justify="right" if numeric else "left", overflow="fold")

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 FORMAT = "dsnet-bundle/1"
 MAX_WIDTHS, MAX_CLASSES, MAX_INPUT_SIZE, MAX_ELEMENTS = 256, 100_000, 2048, 1 << 28
-MAX_CHANNELS, MAX_LAYERS = 16384, 1024
+MAX_CHANNELS, MAX_LAYERS, MAX_LIMITS = 16384, 1024, 16
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -196,7 +196,7 @@ class UtilityPolicy(WidthPolicy):
     """
 
     kind: Literal["utility"] = "utility"
-    weights: list[list[Finite]]
+    weights: list[Annotated[list[Finite], Field(min_length=1, max_length=MAX_WIDTHS)]] = Field(max_length=MAX_WIDTHS)
     """[w][m]: one row for each width, one number for each gate logit."""
     biases: list[Finite]
     penalties: list[Finite]
@@ -249,6 +249,12 @@ class Limit(Record):
     """The largest value allowed; for images_per_s and accuracy (0…1) the smallest."""
     expected: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+    @model_validator(mode="after")
+    def _accuracies_are_shares(self) -> "Limit":
+        if self.statistic == "accuracy" and max(self.value, self.expected) > 1:
+            raise ValueError(f"an accuracy is 0…1, found {self.value:g} and {self.expected:g}")
+        return self
+
 
 class Estimate(Record):
     """A value and its 95% confidence interval."""
@@ -257,16 +263,25 @@ class Estimate(Record):
     low: Finite
     high: Finite
 
+    @model_validator(mode="after")
+    def _inside_its_interval(self) -> "Estimate":
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"{self.value:g} is not within {self.low:g}…{self.high:g}")
+        return self
+
 
 class HeldOut(Record):
-    """What rules do on calibration images that they were not fitted to."""
+    """What rules do on calibration images that they were not fitted to.
+
+    With a confidence, the images that a rule was tested on: the test chose it among others.
+    """
 
     images: Annotated[int, Field(ge=1)]
     folds: Annotated[int, Field(ge=1)]
     """1: one half was fitted to, the other one judged."""
     accuracy: Estimate
     mean_ms: Estimate
-    limits: list[Estimate]
+    limits: list[Estimate] = Field(max_length=MAX_LIMITS)
     """The statistic of each limit, in their order."""
 
 
@@ -285,10 +300,10 @@ class OperatingPoint(Record):
     policy: Policy = Field(discriminator="kind")
     objective: Literal["accuracy", "mean_ms"]
     """What is best within the limits: the highest accuracy, or, with a limit on accuracy, the lowest mean latency."""
-    limits: list[Limit] = Field(min_length=1)
+    limits: list[Limit] = Field(min_length=1, max_length=MAX_LIMITS)
     confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The probability with which every limit holds on new images, where that was asked for."""
-    shares: list[Share]
+    shares: list[Share] = Field(max_length=MAX_WIDTHS)
     """How often each width answers, on the calibration images."""
     expected_mean_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     calibration_accuracy: Annotated[float, Field(ge=0, le=1)]
@@ -296,7 +311,7 @@ class OperatingPoint(Record):
     """No rule of this kind is better by more than this on the calibration images (in the unit of the
     objective: accuracy 0…1, or ms); None: no bound is known."""
     held_out: HeldOut | None = None
-    """None: too few images for cross-fitting."""
+    """None: too few images, for cross-fitting or for the budget to be met without some of them."""
     artifact_sha256: Sha256
     latency_sha256: Sha256
     predictions_sha256: Sha256
@@ -317,6 +332,18 @@ class OperatingPoint(Record):
             "expected": old.pop("expected_budget_ms", None),
         }
         return {**old, "policy": policy, "objective": "accuracy", "limits": [limit]}
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "OperatingPoint":
+        for name, found in (
+            ("limits", [limit.statistic for limit in self.limits]),
+            ("shares", [share.width for share in self.shares]),
+        ):
+            if len(set(found)) < len(found):
+                raise ValueError(f"{name} name the same thing twice: {found[:8]}")
+        if self.held_out and len(self.held_out.limits) != len(self.limits):
+            raise ValueError(f"{len(self.limits)} limits, but {len(self.held_out.limits)} held-out estimates of limits")
+        return self
 
     @property
     def widths(self) -> list[int]:

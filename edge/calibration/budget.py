@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from edge.bundle.manifest import Statistic
 from edge.errors import CalibrationError
 
-Samples = NDArray[np.float64]
 Floats = NDArray[np.float64]
+Blocks = tuple[Floats, ...]
+"""Samples in milliseconds, one array for each block in which they were measured."""
 
 QUANTILES: dict[Statistic, float] = {"p50_ms": 0.5, "p90_ms": 0.9, "p95_ms": 0.95, "p99_ms": 0.99}
 ROUNDING = 1e-6
@@ -47,11 +48,11 @@ FORMS: dict[str, tuple[str, str]] = {
 EXAMPLES = "8ms, 'mean<=8ms,p99<=20ms', 'images/s>=30', 'macs<=200M', 'accuracy>=70%'"
 
 
-class Option(Protocol):
-    """What an image can go through."""
+class Timed(Protocol):
+    """What an image can go through: so long, so many multiply-accumulates."""
 
     @property
-    def samples(self) -> Samples:
+    def samples(self) -> Floats:
         """Return measured milliseconds, end to end."""
 
     @property
@@ -67,12 +68,13 @@ class Condition:
     value: float
     """In the unit of the statistic: ms, images/s, multiply-accumulates, or accuracy 0…1."""
     margin: float = 0.0
-    """The share of the limit on the cost (of the errors allowed, for accuracy) that is not to be used up, 0…1."""
+    """The share of what lies between the cheapest option and the limit that is not to be used, 0…1; for accuracy, of
+    the errors allowed."""
 
     @property
     def name(self) -> str:
         """Return its part of an operating point's default name, such as mean-3ms."""
-        number = f"{Decimal(repr(self.value * SCALES.get(self.statistic, 1))).normalize():f}"
+        number = f"{Decimal(repr(round(float(self.value) * SCALES.get(self.statistic, 1), 9))).normalize():f}"
         return NAMES.get(self.statistic, self.statistic.removesuffix("_ms") + "-{}ms").format(number)
 
 
@@ -95,7 +97,7 @@ class Budget:
     def least_accuracy(self) -> float | None:
         """Return the accuracy to keep, 0…1, where one was asked for."""
         kept = (each for each in self.conditions if each.statistic == "accuracy")
-        return next((1 - (1 - each.value) * (1 - each.margin) for each in kept), None)
+        return next((each.value + (1 - each.value) * each.margin for each in kept), None)
 
     @property
     def limits(self) -> tuple[Condition, ...]:
@@ -147,13 +149,19 @@ def _condition(name: str, number: float) -> Condition:
     return Condition(statistics[name], number)
 
 
-def costs(limit: Condition, options: Sequence[Option]) -> tuple[Floats, float]:
-    """Return what each option costs for one image, and the largest mean cost that meets the condition."""
+def costs(limit: Condition, options: Sequence[Timed]) -> tuple[Floats, float]:
+    """Return what each option costs for one image, and the largest mean cost that meets the condition.
+
+    The limit is that of the cheapest option where it falls short of it by rounding alone.
+    """
     row, largest = _costs(limit, options)
-    return row, largest * (1 - limit.margin)
+    cheapest = float(row.min())
+    if largest < cheapest <= largest + ROUNDING * max(1e-300, abs(largest)):
+        return row, cheapest
+    return row, cheapest + (largest - cheapest) * (1 - limit.margin) if largest > cheapest else largest
 
 
-def _costs(limit: Condition, options: Sequence[Option]) -> tuple[Floats, float]:
+def _costs(limit: Condition, options: Sequence[Timed]) -> tuple[Floats, float]:
     if limit.statistic == "mean_macs":
         return np.array([option.macs for option in options], np.float64), limit.value
     if limit.statistic in QUANTILES:
@@ -163,7 +171,7 @@ def _costs(limit: Condition, options: Sequence[Option]) -> tuple[Floats, float]:
     return means, 1000 / limit.value if limit.statistic == "images_per_s" else limit.value
 
 
-def expected(statistic: Statistic, options: Sequence[Option], shares: Sequence[float]) -> float:
+def expected(statistic: Statistic, options: Sequence[Timed], shares: Sequence[float]) -> float:
     """Return a statistic of images that take each option with its share (shares sum to 1); not accuracy's."""
     if statistic == "mean_macs":
         return sum(share * option.macs for option, share in zip(options, shares, strict=True))
@@ -173,7 +181,7 @@ def expected(statistic: Statistic, options: Sequence[Option], shares: Sequence[f
     return 1000 / mean if statistic == "images_per_s" else mean
 
 
-def mixture_quantile(samples: Sequence[Samples], shares: Sequence[float], level: float) -> float:
+def mixture_quantile(samples: Sequence[Floats], shares: Sequence[float], level: float) -> float:
     """Return the smallest sample at or below which the mixture has at least `level` of its mass."""
     pooled = np.concatenate(samples)
     weights = np.concatenate(

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import CascadePolicy, Policy
-from edge.calibration.budget import Samples
-from edge.calibration.inputs import alone_samples, end_to_end_samples
+from edge.calibration.budget import Blocks, Floats
+from edge.calibration.inputs import alone_blocks, end_to_end_blocks
+from edge.errors import CalibrationError
 from edge.profiling.latency_table import Run
 from edge.runtime.policy import gate_choice
 from edge.runtime.predictions import Predictions
@@ -23,10 +25,22 @@ class Option:
 
     widths: tuple[int, ...]
     """In the order they run; the last one answers."""
-    samples: Samples
-    """Measured milliseconds from end to end; of several widths, draws from the sum of independent runs."""
+    parts: tuple[Blocks, ...]
+    """[widths]; what was measured of each."""
     macs: float
     """Multiply-accumulates. Of several widths the sum, which counts a shared prefix once for each: an upper bound."""
+
+    @cached_property
+    def samples(self) -> Floats:
+        """Return milliseconds from end to end; of several widths, draws from the sum of independent runs."""
+        return _sum([np.concatenate(part) for part in self.parts])
+
+    def drawn(self, random: np.random.Generator) -> "Option":
+        """Return the option with its measurements drawn anew: whole blocks, as runs within one resemble each other.
+
+        (Davison & Hinkley, Bootstrap Methods and their Application, §3.8.) A part of one block is drawn run by run.
+        """
+        return replace(self, parts=tuple(_drawn(part, random) for part in self.parts))
 
 
 @dataclass(frozen=True)
@@ -40,10 +54,12 @@ class Case:
     """[n, w]"""
     confidences: NDArray[np.float32]
     """[n, w]; each width's top-1 softmax probability."""
-    end_to_end: tuple[Samples, ...]
-    """[w]; milliseconds of an image that goes to this width at once."""
-    further: tuple[Samples, ...]
-    """[w]; milliseconds that running this width adds after another one; empty arrays where that was not measured."""
+    chosen: tuple[Blocks, ...]
+    """[w]; milliseconds of an image for which the gate chooses this width."""
+    unasked: tuple[Blocks, ...]
+    """[w]; milliseconds of an image that goes to this width without asking a gate: less where that is a side gate."""
+    further: tuple[Blocks, ...]
+    """[w]; milliseconds that running this width adds after another one; empty where that was not measured."""
     macs: tuple[int, ...]
     """[w]"""
 
@@ -51,13 +67,18 @@ class Case:
     def of(cls, run: Run, predictions: Predictions, macs: Mapping[int, int]) -> "Case":
         """Return the case that a latency run and predictions make; `macs` by width."""
         widths = predictions.metadata.widths
+        chosen, alone = end_to_end_blocks(run, widths), alone_blocks(run, widths)
+        side_gate = any(entry.programs[0] == "gate" for entry in run.entries)
         return cls(
             widths=tuple(widths),
             gate_logits=predictions.gate_logits,
             hits=predictions.hit,
             confidences=predictions.confidence,
-            end_to_end=tuple(end_to_end_samples(run, widths)),
-            further=tuple(alone_samples(run, widths)),
+            chosen=tuple(chosen),
+            unasked=tuple(own or gated for own, gated in zip(alone, chosen, strict=True))
+            if side_gate
+            else tuple(chosen),
+            further=tuple(alone),
             macs=tuple(macs[width] for width in widths),
         )
 
@@ -65,6 +86,11 @@ class Case:
     def images(self) -> int:
         """Return n."""
         return len(self.hits)
+
+    @property
+    def asking_costs(self) -> bool:
+        """Return whether an image takes longer where the gate is asked: a side gate, which nothing else needs."""
+        return any(asked is not alone for asked, alone in zip(self.chosen, self.unasked, strict=True))
 
     def take(self, images: NDArray[np.intp]) -> "Case":
         """Return the case of some of the images."""
@@ -76,11 +102,31 @@ class Case:
         """Return the columns of `hits` that these widths have."""
         return [self.widths.index(width) for width in widths]
 
-    def option(self, widths: Sequence[int]) -> Option:
-        """Return what running these widths one after the other takes."""
-        first, *others = self.columns(widths)
-        parts = [self.end_to_end[first], *(self.further[column] for column in others)]
-        return Option(tuple(widths), _sum(parts), float(sum(self.macs[column] for column in (first, *others))))
+    def choices(self) -> list[Option]:
+        """Return an option for each width, chosen by the gate."""
+        return [self._option([column], [self.chosen[column]]) for column in range(len(self.widths))]
+
+    def single(self, width: int) -> Option:
+        """Return what an image takes that goes to this width, whoever it is."""
+        return self.chain([width])
+
+    def chain(self, widths: Sequence[int]) -> Option:
+        """Return what running these widths one after the other takes, with no gate asked.
+
+        Raises CalibrationError where a width after the first was not measured by itself.
+        """
+        first, *others = columns = self.columns(widths)
+        unknown = [self.widths[column] for column in others if not self.further[column]]
+        if unknown:
+            raise CalibrationError(
+                f"the latency run has no samples of widths {', '.join(map(str, unknown))} alone, which a cascade adds; "
+                "run dsnet profile again for all widths"
+            )
+        return self._option(columns, [self.unasked[first], *(self.further[column] for column in others)])
+
+    def _option(self, columns: Sequence[int], parts: Sequence[Blocks]) -> Option:
+        macs = float(sum(self.macs[column] for column in columns))
+        return Option(tuple(self.widths[column] for column in columns), tuple(parts), macs)
 
 
 @dataclass(frozen=True)
@@ -105,20 +151,33 @@ def route(policy: Policy, case: Case) -> Routing:
     widths = policy.widths
     columns = case.columns(widths)
     if isinstance(policy, CascadePolicy):
-        options = tuple(case.option(widths[: end + 1]) for end in range(len(widths)))
+        options = tuple(case.chain(widths[: end + 1]) for end in range(len(widths)))
         stands = np.ones((case.images, len(widths)), bool)
         stands[:, :-1] = case.confidences[:, columns[:-1]] >= np.array(policy.confidences)
         choice = stands.argmax(axis=1)
+    elif len(widths) == 1:
+        options, choice = (case.single(widths[0]),), np.zeros(case.images, np.intp)
     else:
-        options = tuple(case.option([width]) for width in widths)
-        choice = gate_choice(policy, case.gate_logits) if len(widths) > 1 else np.zeros(case.images, np.intp)
+        choices = case.choices()
+        options, choice = tuple(choices[column] for column in columns), gate_choice(policy, case.gate_logits)
     return Routing(options, choice, case.hits[np.arange(case.images), np.array(columns)[choice]])
 
 
-def _sum(parts: Sequence[Samples]) -> Samples:
-    """Return samples of the sum of independent times; one part is itself."""
+def _sum(parts: Sequence[Floats]) -> Floats:
+    """Return samples of the sum of independent times; one part is itself.
+
+    Each part gives samples evenly over the time it was measured in, in an order of their own; their mean is made exact.
+    """
     if len(parts) == 1:
         return parts[0]
     random = np.random.default_rng(0)
-    total: Samples = np.sum([random.permutation(np.resize(values, SUM_SAMPLES)) for values in parts], axis=0)
-    return total
+    even = [values[np.linspace(0, len(values) - 1, SUM_SAMPLES).round().astype(int)] for values in parts]
+    total = np.sum([random.permutation(values) for values in even], axis=0)
+    exact = sum(float(values.mean()) for values in parts)
+    return np.asarray(total + (exact - total.mean()))
+
+
+def _drawn(blocks: Blocks, random: np.random.Generator) -> Blocks:
+    if len(blocks) == 1:
+        return (random.choice(blocks[0], len(blocks[0])),)
+    return tuple(blocks[at] for at in random.integers(0, len(blocks), len(blocks)))

@@ -9,6 +9,8 @@ import typer
 from edge.errors import CalibrationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge.bundle.manifest import Estimate, OperatingPoint
     from edge.calibration.budget import Budget
     from edge.calibration.compare import Comparison
@@ -69,8 +71,9 @@ def calibrate(
     """Find gate thresholds that keep a device within a budget.
 
     Of all threshold rules within the budget the most accurate one on the calibration images is found; the gap says how
-    much better any other could be (0: none). Held-out figures come from rules that did not see the images they are
-    judged on. Points of the same name in the bundle are replaced.
+    much better any other could be (0: none). Held-out figures come from rules that were not fitted to the images
+    they are judged on; with --confidence, those images also chose the rule. Points of the same name in the bundle are
+    replaced.
     """
     from common.console import print_json
     from edge.bundle.reader import open_bundle
@@ -157,20 +160,29 @@ def _print_points(points: "list[OperatingPoint]", inputs: "Inputs") -> None:
     images = len(inputs.predictions.label)
     console = stdout()
     console.print(table(f"Expected on {inputs.run.device}; accuracy on {images} calibration images", columns, summary))
-    held_out = [
-        (point.name, _interval(point.held_out.accuracy, PER_CENT, 2), _interval(point.held_out.mean_ms, 1, 3))
-        for point in points
-        if point.held_out
-    ]
+    held_out = [row for point in points for row in _held_out_rows(point)]
     if held_out:
         title = "On images held out from fitting, with 95% intervals"
-        console.print(table(title, ("name", "accuracy %", "mean ms"), held_out))
+        console.print(table(title, ("name", "accuracy %", "mean ms", "other limits"), held_out))
     routing = [
         (point.name, share.width, rule, f"{share.share:.1%}", "–" if share.mean_ms is None else f"{share.mean_ms:.3f}")
         for point in points
         for share, rule in zip(point.shares, _rules(point), strict=True)
     ]
     console.print(table("Routing", ("name", "width", "when", "share", "mean ms"), routing))
+
+
+def _held_out_rows(point: "OperatingPoint") -> "Iterator[tuple[str, ...]]":
+    """Yield the held-out figures of a point; nothing where there are none."""
+    if not point.held_out:
+        return
+    others = [
+        f"{limit.statistic} {_interval(found, 1, 3)}"
+        for limit, found in zip(point.limits, point.held_out.limits, strict=True)
+        if limit.statistic not in ("accuracy", "mean_ms")
+    ]
+    accuracy, mean_ms = _interval(point.held_out.accuracy, PER_CENT, 2), _interval(point.held_out.mean_ms, 1, 3)
+    yield point.name, accuracy, mean_ms, ", ".join(others) or "–"
 
 
 def _gap(point: "OperatingPoint") -> str:

@@ -50,8 +50,6 @@ def compare_policies(inputs: Inputs, budget: Budget) -> Comparison:
 
 def _row(kind: str, fit: Fit, case: Case, budget: Budget) -> Row:
     try:
-        fit(case, budget)
+        return Row(kind, cross_fit(case, budget, fit))
     except CalibrationError as error:
         return Row(kind, None, str(error))
-    found = cross_fit(case, budget, fit)
-    return Row(kind, found, "" if found else "too few images")

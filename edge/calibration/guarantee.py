@@ -21,8 +21,8 @@ from edge.calibration.policies import Fit, Fitted
 from edge.calibration.policies.base import Needs
 from edge.errors import CalibrationError
 
-MARGINS = np.linspace(0.95, 0.0, 39)
-"""Shares of a limit that are given away, safest first."""
+MARGINS = np.linspace(1.0, 0.0, 41)
+"""Shares of what lies between the cheapest width and the limit that are given away, safest first."""
 LARGEST_BET = 0.75
 """The largest bet is this share of what could lose everything."""
 
@@ -48,8 +48,8 @@ def fit_with_confidence(
         found = fitted, routing
     if found is None:
         raise CalibrationError(
-            f"{testing.images} test images cannot show with {confidence:.0%} confidence that any rule keeps this "
-            "budget; predict more images, lower --confidence, or raise --budget"
+            f"{testing.images} test images cannot show with {confidence * 100:g}% confidence that any rule keeps this "
+            "budget; predict more images, lower --confidence, or loosen the budget"
         )
     fitted, routing = found
     return replace(fitted, gap=None), judged([routing], budget, folds=1)
@@ -57,16 +57,14 @@ def fit_with_confidence(
 
 def shows(routing: Routing, budget: Budget, confidence: float) -> bool:
     """Return whether these images show, at the confidence, that every condition holds on average."""
-    needs = Needs.of(budget, routing.options, len(routing.choice))
-    rows = [(row[routing.choice], limit) for row, limit in zip(needs.costs, needs.limits, strict=True)]
+    needs, level = Needs.of(budget, routing.options, len(routing.choice)), 1 - confidence
+    tests = [
+        (row[routing.choice], limit, float(row.min()), float(row.max()))
+        for row, limit in zip(needs.costs, needs.limits, strict=True)
+    ]
     if budget.least_accuracy is not None:
-        rows.append((1.0 - routing.hit, 1 - budget.least_accuracy))
-    lowest = [row.min() for row in needs.costs] + [0.0]
-    highest = [row.max() for row in needs.costs] + [1.0]
-    return all(
-        p_value(values, limit, low, high, 1 - confidence) <= 1 - confidence
-        for (values, limit), low, high in zip(rows, lowest, highest, strict=False)
-    )
+        tests.append((1.0 - routing.hit, 1 - budget.least_accuracy, 0.0, 1.0))
+    return all(p_value(values, limit, low, high, level) <= level for values, limit, low, high in tests)
 
 
 def p_value(values: Floats, limit: float, low: float, high: float, level: float) -> float:

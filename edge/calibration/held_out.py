@@ -16,34 +16,28 @@ FOLDS = 5
 LEAST_IMAGES = 10 * FOLDS
 
 
-def cross_fit(case: Case, budget: Budget, fit: Fit) -> HeldOut | None:
-    """Return what rules fitted to four fifths of the images do on the last fifth, over all five; None: too few images.
+def cross_fit(case: Case, budget: Budget, fit: Fit) -> HeldOut:
+    """Return what rules fitted to four fifths of the images do on the last fifth, over all five.
 
     Every image is judged by a rule that did not see it (Stone, Cross-validatory choice and assessment of statistical
     predictions, JRSS-B 1974). The final rule is fitted to all images and so rather better than these five. The five
     share images with each other, which the intervals leave out (Bates, Hastie & Tibshirani, Cross-validation: what does
-    it estimate and how well does it do it?, JASA 2024).
+    it estimate and how well does it do it?, JASA 2024). Raises what `held_out_folds` raises.
     """
-    folds = held_out_folds(case, budget, fit)
-    return judged([routing for _, routing in folds], budget, FOLDS) if folds else None
+    return judged([routing for _, routing in held_out_folds(case, budget, fit)], budget, FOLDS)
 
 
-def held_out_folds(
-    case: Case, budget: Budget, fit: Fit, seed: int = 0
-) -> list[tuple[NDArray[np.intp], Routing]] | None:
+def held_out_folds(case: Case, budget: Budget, fit: Fit, seed: int = 0) -> list[tuple[NDArray[np.intp], Routing]]:
     """Return the images of each fold and what a rule fitted to the other folds does with them.
 
-    None: too few images, or a budget that can be met on all images but not without some of them.
+    Raises CalibrationError for too few images, and for a budget that cannot be met without some of them.
     """
     if case.images < LEAST_IMAGES:
-        return None
+        raise CalibrationError(f"{case.images} images are too few to hold some out; {LEAST_IMAGES} are enough")
     found = []
     for held in np.array_split(np.random.default_rng(seed).permutation(case.images), FOLDS):
         rest = np.setdiff1d(np.arange(case.images), held)
-        try:
-            policy = fit(case.take(rest), budget).policy
-        except CalibrationError:
-            return None
+        policy = fit(case.take(rest), budget).policy
         found.append((held, route(policy, case.take(held))))
     return found
 

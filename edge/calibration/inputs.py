@@ -8,7 +8,7 @@ import numpy as np
 
 from common import sha256_file
 from edge.bundle.reader import Bundle
-from edge.calibration.budget import Samples
+from edge.calibration.budget import Blocks, Floats
 from edge.errors import CalibrationError
 from edge.profiling.latency_table import LatencyTable, Run, load_latency
 from edge.runtime.predictions import Predictions, load_predictions
@@ -119,35 +119,38 @@ def find_run(
     return fitting[0]
 
 
-def end_to_end_samples(run: Run, widths: Sequence[int]) -> list[Samples]:
+def end_to_end_samples(run: Run, widths: Sequence[int]) -> list[Floats]:
     """Return all samples, in milliseconds, of one image from end to end at each width, the gate included.
 
     Raises CalibrationError naming the widths that the run has no samples for.
     """
+    return [np.concatenate(blocks) for blocks in end_to_end_blocks(run, widths)]
+
+
+def end_to_end_blocks(run: Run, widths: Sequence[int]) -> list[Blocks]:
+    """Return the same samples block by block, as they were measured."""
     ungated = all(len(entry.programs) == 1 and entry.programs[0].startswith("net_") for entry in run.entries)
-    pooled = [
-        _samples(
-            run, ([f"net_{width:02d}"],) if ungated else (["prefix", f"tail_{width:02d}"], ["gate", f"net_{width:02d}"])
-        )
-        for width in widths
-    ]
-    missing = [width for width, samples in zip(widths, pooled, strict=True) if len(samples) == 0]
+    if ungated:
+        found = alone_blocks(run, widths)
+    else:
+        found = [_blocks(run, ["prefix", f"tail_{at:02d}"], ["gate", f"net_{at:02d}"]) for at in widths]
+    missing = [width for width, blocks in zip(widths, found, strict=True) if not blocks]
     if missing:
         raise CalibrationError(
             f"the latency run on {run.device} has no end-to-end samples of widths {', '.join(map(str, missing))}; "
             "run dsnet profile again for all widths"
         )
-    return pooled
+    return found
 
 
-def alone_samples(run: Run, widths: Sequence[int]) -> list[Samples]:
-    """Return all samples, in milliseconds, of each width's own program (tail or net); empty where not measured."""
-    return [_samples(run, ([f"tail_{width:02d}"], [f"net_{width:02d}"])) for width in widths]
+def alone_blocks(run: Run, widths: Sequence[int]) -> list[Blocks]:
+    """Return the samples, in milliseconds, of each width's own program (tail or net); none where not measured."""
+    return [_blocks(run, [f"tail_{width:02d}"], [f"net_{width:02d}"]) for width in widths]
 
 
-def _samples(run: Run, units: Sequence[list[str]]) -> Samples:
+def _blocks(run: Run, *units: list[str]) -> Blocks:
     entries = (entry for entry in run.entries if entry.programs in units)
-    return np.array([sample for entry in entries for block in entry.blocks_ms for sample in block], np.float64)
+    return tuple(np.array(block, np.float64) for entry in entries for block in entry.blocks_ms)
 
 
 def _of_another_bundle(origin: str, found: str, expected: str, command: str) -> CalibrationError:

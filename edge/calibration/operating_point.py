@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge.bundle.manifest import Estimate, Limit, OperatingPoint, Share, Statistic
+from edge.bundle.manifest import Estimate, HeldOut, Limit, OperatingPoint, Share, Statistic
 from edge.calibration.budget import Budget, Condition, expected
 from edge.calibration.case import Case, Routing, route
 from edge.calibration.estimates import estimates
@@ -11,7 +11,7 @@ from edge.calibration.feasibility import check_feasible
 from edge.calibration.guarantee import fit_with_confidence
 from edge.calibration.held_out import cross_fit
 from edge.calibration.inputs import Inputs, Selection, find_run
-from edge.calibration.policies import KINDS
+from edge.calibration.policies import KINDS, Fit
 from edge.errors import CalibrationError
 from edge.profiling.latency_table import LatencyTable
 from edge.runtime.predictions import Predictions
@@ -47,7 +47,7 @@ def operating_point(
     _check_gate(inputs, kind)
     check_feasible(budget, case)
     if confidence is None:
-        fitted, held_out = fit(case, budget), cross_fit(case, budget, fit)
+        fitted, held_out = fit(case, budget), _cross_fit(case, budget, fit)
     else:
         fitted, held_out = fit_with_confidence(case, budget, fit, confidence)
     routing = route(fitted.policy, case)
@@ -96,6 +96,14 @@ def evaluate_point(
     statistics: list[Statistic] = [limit.statistic for limit in point.limits]
     accuracy, mean_ms, *limits = estimates([routing], ["accuracy", "mean_ms", *statistics])
     return Evaluation(len(predictions.label), shares_of(routing), accuracy, mean_ms, limits)
+
+
+def _cross_fit(case: Case, budget: Budget, fit: Fit) -> HeldOut | None:
+    """Return the held-out figures, or None where images are too few for this budget."""
+    try:
+        return cross_fit(case, budget, fit)
+    except CalibrationError:
+        return None
 
 
 def shares_of(routing: Routing) -> list[Share]:

@@ -153,8 +153,8 @@ def _without_a_rule(problem: Problem, work_limit: int, certain: bool) -> Calibra
         )
     most = calibrate(dataclasses.replace(problem, least_hits=None, price=None), work_limit)
     return CalibrationError(
-        f"{problem.least_hits} hits cannot be reached within the limits: {most.hits} of {len(problem.scores)} can; "
-        "ask for fewer hits or loosen a limit"
+        f"an accuracy of {problem.least_hits / len(problem.scores):.2%} cannot be reached within the limits: at most "
+        f"{most.accuracy:.2%} ({most.hits} of {len(problem.scores)} images); lower it or loosen a limit"
     )
 
 

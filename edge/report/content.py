@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from edge.bundle.manifest import Estimate, HeldOut, Manifest, OperatingPoint
 from edge.calibration import Evaluation
-from edge.calibration.budget import Samples
+from edge.calibration.budget import Floats
 from edge.profiling import QualityWarning, Run, Summary
 from edge.report.adaptive import Simulation
 from edge.report.peers import Peer
@@ -19,7 +19,7 @@ class StaticWidth:
     name: str
     macs: int
     params: int
-    samples_ms: Samples
+    samples_ms: Floats
     """[n] milliseconds of one image from end to end."""
     latency: Summary
     """Of the same samples."""

@@ -175,7 +175,7 @@ def _check_one_device(points: Sequence[OperatingPoint]) -> None:
     """Raise CalibrationError unless the points' latencies can be compared."""
     if not points:
         raise CalibrationError("no operating points to switch between; dsnet calibrate makes them")
-    for what in ("artifact_sha256", "runtime", "precision", "device", "runner", "threads"):
+    for what in ("artifact_sha256", "runtime", "precision", "device", "runner", "threads", "sustained"):
         found = {point.name: getattr(point, what) for point in points}
         if len(set(found.values())) > 1:
             listed = ", ".join(f"{name}: {str(value)[:24]}" for name, value in found.items())

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from edge.calibration import KINDS, Case, parse_budget, route
+from edge.calibration import KINDS, Case, Option, Routing, parse_budget, route
 from edge.calibration.budget import expected
-from edge.calibration.estimates import estimates
-from edge.calibration.guarantee import fit_with_confidence, p_value
+from edge.calibration.estimates import estimates, wilson
+from edge.calibration.guarantee import fit_with_confidence, p_value, shows
 from edge.calibration.held_out import cross_fit
 from edge.errors import CalibrationError
 from tests.calibration.test_policies import simulated
@@ -44,8 +44,29 @@ def test_intervals_cover_what_unseen_images_show() -> None:
     assert covered >= 51, f"{covered} of 60 intervals cover; 95% of 60 is 57, and under 51 has probability 0.2%"
 
 
+@pytest.mark.parametrize("widths", [(4,), (0, 4, 9)])
+def test_intervals_of_the_mean_cover_where_runs_of_a_block_resemble_each_other(widths: tuple[int, ...]) -> None:
+    covered, trials = 0, 100
+    for seed in range(trials):
+        random = np.random.default_rng(seed)
+        parts = tuple(
+            tuple(1 + 0.02 * (random.standard_normal() + random.standard_normal(20)) for _ in range(10)) for _ in widths
+        )
+        option = Option(widths, parts, 0.0)
+        (found,) = estimates([Routing((option,), np.zeros(50, np.intp), np.ones(50, bool))], ["mean_ms"])
+        covered += found.low <= len(widths) <= found.high
+    assert covered >= 84, f"{covered} of {trials}; the bootstrap of ten blocks covers about 90%"
+
+
+def test_all_right_is_not_certainly_right() -> None:
+    found = wilson(50, 50)
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.9287, abs=1e-4), "Wilson's lower limit, z²/(n + z²) below 1"
+
+
 def test_too_few_images_have_no_held_out_figures() -> None:
-    assert cross_fit(simulated(49), parse_budget("2ms"), FIT) is None
+    with pytest.raises(CalibrationError, match="49 images are too few to hold some out; 50 are enough"):
+        cross_fit(simulated(49), parse_budget("2ms"), FIT)
 
 
 @pytest.mark.parametrize("text", ["2ms", "p90<=2.5ms", "accuracy>=50%"])
@@ -83,3 +104,18 @@ def test_the_test_sees_what_is_well_below_the_limit() -> None:
     values = (np.random.default_rng(0).random(1000) < 0.4).astype(float)
     found = p_value(values, 0.5, 0.0, 1.0, 0.05)
     assert found < 0.001, f"p = {found}"
+
+
+def test_every_condition_must_be_shown() -> None:
+    case = simulated()
+    routing = route(FIT(case, parse_budget("2ms")).policy, case)
+    assert shows(routing, parse_budget("2.1ms"), 0.95)
+    assert not shows(routing, parse_budget("mean<=2.1ms,p50<=1.5ms"), 0.95)
+    assert not shows(routing, parse_budget("mean<=2.1ms,accuracy>=90%"), 0.95)
+
+
+def test_the_cheapest_width_is_always_promised() -> None:
+    case = simulated(400)
+    (mean,) = (expected("mean_ms", case.choices()[:1], [1.0]),)
+    fitted, _ = fit_with_confidence(case, parse_budget(f"{mean * 1.001:.6f}ms"), FIT, 0.95)
+    assert fitted.policy.widths == [0]

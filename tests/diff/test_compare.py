@@ -145,7 +145,7 @@ def test_what_points_record_of_held_out_images_has_an_interval(old: Release, equ
             folds=5,
             accuracy=Estimate(value=top1, low=top1 - 0.03, high=top1 + 0.03),
             mean_ms=Estimate(value=mean_ms, low=mean_ms * 0.98, high=mean_ms * 1.02),
-            limits=[],
+            limits=[Estimate(value=mean_ms, low=mean_ms * 0.98, high=mean_ms * 1.02)],
         )
         (fast, balanced) = release.bundle.manifest.operating_points
         change_manifest(release, operating_points=[fast, balanced.model_copy(update={"held_out": held_out})])

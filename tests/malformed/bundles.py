@@ -52,6 +52,19 @@ FIELD_CHANGES: dict[str, list[tuple[list[str | int], Any]]] = {
     "descending_widths": [(["operating_points", 1, "policy", "widths"], [1, 0])],
     "too_many_thresholds": [(["operating_points", 1, "policy", "thresholds"], [0.25, 0.5])],
     "point_for_missing_width": [(["operating_points", 1, "policy", "widths"], [0, 9])],
+    "accuracy_above_one": [
+        (["operating_points", 1, "limits"], [{"statistic": "accuracy", "value": 7.0, "expected": 0.5}])
+    ],
+    "limit_twice": [
+        (["operating_points", 1, "limits"], [{"statistic": "mean_ms", "value": 7.0, "expected": 0.5}] * 2)
+    ],
+    "share_twice": [(["operating_points", 1, "shares"], [{"width": 0, "share": 0.5}] * 2)],
+    "endless_weights": [
+        (
+            ["operating_points", 1, "policy"],
+            {"kind": "utility", "widths": [0], "weights": [[0.5] * 300], "biases": [0.0], "penalties": [0.0]},
+        )
+    ],
     "point_named_twice": [(["operating_points", 1, "name"], "fast")],
     "several_problems": [
         (["model", "std"], [0, 0, 0]),

@@ -230,6 +230,7 @@ UNTIMED = FAST.model_copy(update={"expected_mean_ms": 0.0})
         ([ACCURATE, point("b", 0.7, {0: 1}, device="phone")], None, r"differ in device \(accurate: local, b: phone\)"),
         ([ACCURATE, point("b", 0.7, {0: 1}, artifact_sha256="9" * 64)], None, "differ in artifact_sha256"),
         ([ACCURATE, point("b", 0.7, {0: 1}, threads=4)], None, r"differ in threads \(accurate: 1, b: 4\)"),
+        ([ACCURATE, point("b", 0.7, {0: 1}, sustained=True)], None, "differ in sustained"),
         ([BY_ACCURACY, FAST], None, "accurate was asked for accuracy, no latency; give --target-ms"),
         ([P90, FAST], None, "fast does not say its p90_ms, which the target limits"),
         ([ACCURATE, UNTIMED], None, "fast does not say its mean_ms"),

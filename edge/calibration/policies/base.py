@@ -57,8 +57,7 @@ class Needs:
         return hits.astype(np.float64) if self.least_hits is None else -(shares @ self.mean_ms)
 
 
-def none_within(kind: str) -> CalibrationError:
+def none_within(kind: str, budget: Budget) -> CalibrationError:
     """Return the error of a kind that found nothing within the budget."""
-    return CalibrationError(
-        f"no {kind} policy within the budget was found; raise the budget, or use --policy thresholds"
-    )
+    remedy = "lower the accuracy" if budget.least_accuracy is not None else "loosen the budget"
+    return CalibrationError(f"no {kind} policy within the budget was found; {remedy}, or use --policy thresholds")

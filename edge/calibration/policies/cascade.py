@@ -24,7 +24,7 @@ NOBODY_IS_SURE = 2.0
 
 
 @dataclass(frozen=True)
-class _Chains:
+class Chains:
     """Cascades over the same widths with different confidences, as arrays over the c candidates."""
 
     widths: tuple[int, ...]
@@ -39,8 +39,8 @@ class _Chains:
 def fit(case: Case, budget: Budget) -> Fitted:
     """Return the best cascade found; raises CalibrationError when none is within the budget."""
     best: tuple[float, CascadePolicy] | None = None
-    for chains in filter(lambda chains: len(chains.hits), _every_chain(case)):
-        options = [case.option(chains.widths[: end + 1]) for end in range(len(chains.widths))]
+    for chains in filter(lambda chains: len(chains.hits), every_chain(case)):
+        options = [case.chain(chains.widths[: end + 1]) for end in range(len(chains.widths))]
         needs = Needs.of(budget, options, case.images)
         worth = np.where(needs.met(chains.shares, chains.hits), needs.worth(chains.shares, chains.hits), -np.inf)
         at = int(worth.argmax())
@@ -48,14 +48,15 @@ def fit(case: Case, budget: Budget) -> Fitted:
             policy = CascadePolicy(widths=list(chains.widths), confidences=chains.confidences[at].tolist())
             best = float(worth[at]), policy
     if best is None:
-        raise none_within("cascade")
+        raise none_within("cascade", budget)
     return Fitted(best[1], None)
 
 
-def _every_chain(case: Case) -> Iterator[_Chains]:
+def every_chain(case: Case) -> Iterator[Chains]:
+    """Yield every cascade that is tried, single widths among them."""
     for column, width in enumerate(case.widths):
-        yield _Chains((width,), np.zeros((1, 0)), np.ones((1, 1)), np.array([case.hits[:, column].sum()]))
-    measured = [bool(len(samples)) for samples in case.further]
+        yield Chains((width,), np.zeros((1, 0)), np.ones((1, 1)), np.array([case.hits[:, column].sum()]))
+    measured = [bool(blocks) for blocks in case.further]
     columns = range(len(case.widths))
     for narrow, wide in itertools.combinations(columns, 2):
         if measured[wide]:
@@ -65,7 +66,7 @@ def _every_chain(case: Case) -> Iterator[_Chains]:
             yield _triples(case, chain)
 
 
-def _pairs(case: Case, narrow: int, wide: int) -> _Chains:
+def _pairs(case: Case, narrow: int, wide: int) -> Chains:
     """Return chains of two, one for each place between two confidences: the k least sure images go on.
 
     The threshold is halfway, so that rounding moves no image across it.
@@ -77,7 +78,7 @@ def _pairs(case: Case, narrow: int, wide: int) -> _Chains:
     gain = np.r_[0, np.cumsum(case.hits[order, wide].astype(np.int64) - case.hits[order, narrow])]
     thresholds = np.r_[0, (ordered[:-1] + ordered[1:]) / 2, NOBODY_IS_SURE][go_on]
     shares = np.column_stack([1 - go_on / case.images, go_on / case.images])
-    return _Chains(
+    return Chains(
         (case.widths[narrow], case.widths[wide]),
         thresholds[:, None],
         shares,
@@ -92,7 +93,7 @@ def _edges(confidence: Floats) -> Floats:
     return np.asarray((values[above - 1] + values[above]) / 2)
 
 
-def _triples(case: Case, chain: tuple[int, int, int]) -> _Chains:
+def _triples(case: Case, chain: tuple[int, int, int]) -> Chains:
     """Return chains of three, one for each pair of the grid's confidences.
 
     Images fall into cells (bin of the first width's confidence, bin of the second's); sums over cells give every pair.
@@ -121,7 +122,7 @@ def _triples(case: Case, chain: tuple[int, int, int]) -> _Chains:
     shape = below_both.shape
     counts = np.stack([np.broadcast_to(case.images - below_p, shape), below_p - below_both, below_both], axis=-1)
     confidences = np.stack(np.meshgrid(edges[0], edges[1], indexing="ij"), axis=-1)
-    return _Chains(
+    return Chains(
         tuple(case.widths[column] for column in chain),
         confidences.reshape(-1, 2).astype(np.float64),
         counts.reshape(-1, 3) / case.images,

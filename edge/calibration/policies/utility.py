@@ -26,12 +26,13 @@ HALVINGS = 24
 
 def fit(case: Case, budget: Budget) -> Fitted:
     """Return the best utility policy of all prices tried; raises CalibrationError when none is within the budget."""
-    needs = Needs.of(budget, [case.option([width]) for width in case.widths], case.images)
+    needs = Needs.of(budget, case.choices(), case.images)
     weights, biases = regressions(case.gate_logits, case.hits)
     cost = needs.mean_ms / np.ptp(needs.mean_ms) if np.ptp(needs.mean_ms) else np.zeros(len(case.widths))
     if len(needs.limits):
-        cost = (needs.costs / needs.limits[:, None]).sum(axis=0)
-    tried = _Tried(case, needs, right_chance(case.gate_logits, weights, biases), cost)
+        asked = (needs.costs / needs.limits[:, None]).sum(axis=0)
+        cost = asked if needs.least_hits is None else asked + cost
+    tried = _Tried(case, budget, needs, right_chance(case.gate_logits, weights, biases), cost)
     for price in _prices(tried):
         tried.offer(price)
     used = tried.used()
@@ -78,9 +79,10 @@ def _regression(inputs: Floats, right: Floats) -> Floats:
 class _Tried:
     """The best price so far: each gives every image the width of the highest utility."""
 
-    def __init__(self, case: Case, needs: Needs, chances: Floats, cost: Floats) -> None:
+    def __init__(self, case: Case, budget: Budget, needs: Needs, chances: Floats, cost: Floats) -> None:
         """`chances` is [n, w], `cost` [w]; `needs` has an option for each width."""
-        self._hits, self._needs, self._chances, self._cost = case.hits, needs, chances, cost
+        self._hits, self._budget, self._needs = case.hits, budget, needs
+        self._chances, self._cost = chances, cost
         self._best = -np.inf
         self.price = 0.0
         self.last_met = False
@@ -102,7 +104,7 @@ class _Tried:
         The other widths' programs need not be loaded.
         """
         if not np.isfinite(self._best):
-            raise none_within("utility")
+            raise none_within("utility", self._budget)
         return sorted(set(self._choice(self.price).tolist()))
 
     def _choice(self, price: float) -> NDArray[np.intp]:
