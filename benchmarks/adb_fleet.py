@@ -268,9 +268,9 @@ def main() -> None:
         prog="python -m benchmarks.adb_fleet", description="Measure how profiling time grows with the phones."
     )
     parser.add_argument("--sizes", type=_sizes, default=(1, 4, 16), help="phones at once; the first is compared with")
-    parser.add_argument("--run-ms", type=float, default=20.0, help="how long a program sleeps for a run")
+    parser.add_argument("--run-ms", type=float, default=50.0, help="how long a program sleeps for a run")
     parser.add_argument("--runs", type=int, default=50, help="timed runs per unit")
-    parser.add_argument("--repeats", type=int, default=7, help="of each size")
+    parser.add_argument("--repeats", type=int, default=5, help="of each size")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/adb_fleet.json"))
     options = parser.parse_args()
     if options.repeats < 2:
