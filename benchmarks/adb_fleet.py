@@ -103,7 +103,8 @@ class ClockedWorkload:
     def __init__(self, workload: RemoteWorkload, seconds: dict[str, float]) -> None:
         """`seconds` is added to."""
         self._workload, self._seconds = workload, seconds
-        self.runtime_version = workload.runtime_version
+        self.runtime_version, self.takes_turns = workload.runtime_version, workload.takes_turns
+        self.most_rests = workload.most_rests
         self.cool_down, self.recover, self.warnings = workload.cool_down, workload.recover, workload.warnings
 
     def run_block(self, programs: Sequence[str], runs: int) -> list[float]:

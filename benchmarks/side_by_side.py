@@ -61,6 +61,7 @@ class _Units:
     """A workload of units that are blocks themselves."""
 
     runtime_version = "side by side"
+    takes_turns = False
 
     def __init__(self, units: Mapping[str, Block]) -> None:
         self._units = units

@@ -128,7 +128,11 @@ def end_to_end_samples(run: Run, widths: Sequence[int]) -> list[Floats]:
 
 
 def end_to_end_blocks(run: Run, widths: Sequence[int]) -> list[Blocks]:
-    """Return the same samples block by block, as they were measured."""
+    """Return the same samples block by block, as they were measured.
+
+    Half of them, where the run has such, are of images that came after one at another width (`Entry.turns_ms`): with
+    several widths in use, about every second image does.
+    """
     ungated = all(len(entry.programs) == 1 and entry.programs[0].startswith("net_") for entry in run.entries)
     if ungated:
         found = alone_blocks(run, widths)
@@ -150,7 +154,7 @@ def alone_blocks(run: Run, widths: Sequence[int]) -> list[Blocks]:
 
 def _blocks(run: Run, *units: list[str]) -> Blocks:
     entries = (entry for entry in run.entries if entry.programs in units)
-    return tuple(np.array(block, np.float64) for entry in entries for block in entry.blocks_ms)
+    return tuple(np.array(block, np.float64) for entry in entries for block in (*entry.blocks_ms, *entry.turns_ms))
 
 
 def _of_another_bundle(origin: str, found: str, expected: str, command: str) -> CalibrationError:

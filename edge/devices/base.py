@@ -19,6 +19,10 @@ class Workload(Protocol):
     def runtime_version(self) -> str:
         """Return the runtime's name and version."""
 
+    @property
+    def takes_turns(self) -> bool:
+        """Return whether a block of one run costs little more than the run: then units can take turns run by run."""
+
     def run_block(self, programs: Sequence[str], runs: int) -> list[float]:
         """Run the programs one after the other, each fed with what those before it produced, `runs` times in a row.
 
@@ -33,6 +37,11 @@ class Workload(Protocol):
 @runtime_checkable
 class RestableWorkload(Workload, Protocol):
     """A workload on a device that gets hot or busy, so that a block measured then is better measured again."""
+
+    @property
+    def most_rests(self) -> int:
+        """Return how many rests a block may cost. One that needs them all has a device that stays slow: the run goes
+        on without, and says so."""
 
     def cool_down(self) -> None:
         """Let the device rest, or other programs finish, for a while."""

@@ -29,6 +29,7 @@ class FakeDevice:
 
     runtime_version = "fake 1.0"
     runner = "python"
+    takes_turns = False
 
     def fingerprint(self) -> dict[str, Any]:
         """Return a fixed fingerprint."""

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 Runner = Literal["python", "native"]
 RUNNERS: tuple[Runner, ...] = get_args(Runner)
 CANARY_RUNS = 5
-REST_SECONDS = 0.25
-"""How long other programs are waited for before a block is measured again."""
+REST_SECONDS, MOST_RESTS = 0.25, 20
+"""How long other programs are waited for before a block is measured again, and how often."""
 CANARY_MATRIX = np.ones((96, 96), np.int32)
 """Multiplied without a BLAS, in about 0.5 ms."""
 CANARY_VECTOR = np.ones(1 << 20, np.float32)
@@ -93,6 +93,9 @@ class LocalWorkload:
         route = Route.of(artifact)
         self._head = route.head
         self._thresholds = [0.0] * (len(route.bodies) - 1)
+
+    takes_turns = True
+    most_rests = MOST_RESTS
 
     @property
     def runtime_version(self) -> str:

@@ -41,6 +41,8 @@ def find_runner() -> Path:
 class RunnerWorkload:
     """Programs of one ExecuTorch artifact in a runner's process, wherever that is, on its image of Gaussian noise."""
 
+    takes_turns = True
+
     def __init__(
         self,
         process: NativeProcess,

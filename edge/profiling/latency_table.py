@@ -34,6 +34,9 @@ class Entry(Record):
     """Raw samples, one list per finished block, in the order they were measured."""
     block_order: list[int]
     """Position of each block in the run's overall sequence, so that entries can be paired in time."""
+    turns_ms: list[list[Milliseconds]] = Field(default_factory=list)
+    """Raw samples of whole images that took turns with images at other widths, run by run, as images do: the caches
+    hold other weights. A block for each round; none where the runner cannot change widths at little cost."""
 
 
 class QualityWarning(Record):

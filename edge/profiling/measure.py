@@ -24,6 +24,8 @@ from edge.profiling.quality import THROTTLED, not_steady
 from edge.profiling.statistics import relative_half_width, samples_ms
 
 Unit = tuple[str, ...]
+Group = tuple[Unit, ...]
+"""Units that are measured together, in turns; mostly one."""
 
 LEAD_IN_RUNS = 1
 """Untimed runs at the start of a block: the caches hold the weights of the unit before."""
@@ -32,9 +34,6 @@ WARM_UP_TOLERANCE = 0.05
 WARM_UP_MAX_RUNS = 50
 """Warm-up ends when the median of a batch is within the tolerance of the batch before it, or at this many runs."""
 CANARY_REFERENCE_TIMES = 5
-COOL_DOWNS = 5
-"""Rests that a block may cost. One that needs them all has a device that will not cool: the run goes on without, and
-says so."""
 LOSSES = 5
 """How often in a row a device may be lost before a block is finished."""
 
@@ -85,8 +84,8 @@ def measure(
             if not warm:
                 heat = partial(_heat, workload, units, settings, seconds, go_on)
                 run, warm = _warm_up(workload, run, units, heat), True
-            elif (unit := _next_unit(run, settings)) and seconds() < deadline:
-                run, losses = _measure_block(workload, run, unit, settings), 0
+            elif (group := _next_group(workload, run, settings)) and seconds() < deadline:
+                run, losses = _measure_block(workload, run, group, settings), 0
             else:
                 return run
         except DeviceLostError:
@@ -122,53 +121,89 @@ def _heat(
             workload.run_block(unit, settings.block_runs)
 
 
-def _measure_block(workload: Workload, run: Run, unit: Unit, settings: Settings) -> Run:
-    """Return the run with one more block of a unit, measured while the device was not slow if that can be had."""
+def _measure_block(workload: Workload, run: Run, group: Group, settings: Settings) -> Run:
+    """Return the run with one more block of a unit, or of several in turns, measured while the device was not slow.
 
-    def timed() -> tuple[list[float], float]:
-        return workload.run_block(unit, LEAD_IN_RUNS + settings.block_runs)[LEAD_IN_RUNS:], workload.canary_ms()
+    A slow device rests, and the block is measured again, as often as the workload says that this is worth it.
+    """
 
-    block, canary_ms = timed()
+    def timed() -> tuple[list[list[float]], float]:
+        return _time_group(workload, run, group, settings), workload.canary_ms()
+
+    blocks, canary_ms = timed()
     noted = dict(run.environment)
     rests = 0
     may_rest = settings.sustained_seconds is None and not noted.get("cool_down_given_up")
     while isinstance(workload, RestableWorkload) and may_rest and canary_ms > THROTTLED * noted["canary_reference_ms"]:
         workload.cool_down()
-        block, canary_ms = timed()
+        blocks, canary_ms = timed()
         rests += 1
         noted["remeasured_blocks"] = noted.get("remeasured_blocks", 0) + 1
-        may_rest = rests < COOL_DOWNS
+        may_rest = rests < workload.most_rests
         noted["cool_down_given_up"] = not may_rest
     if isinstance(workload, RemoteWorkload):
         noted["conditions"] = [*noted.get("conditions", []), workload.conditions()]
-    return _with_block(run.model_copy(update={"environment": noted}), unit, block, canary_ms)
+    noted["canary_ms"] = [*noted.get("canary_ms", []), canary_ms]
+    run = run.model_copy(update={"environment": noted})
+    return _with_block(run, group[0], blocks[0]) if len(group) == 1 else _with_turns(run, group, blocks)
 
 
-def _next_unit(run: Run, settings: Settings) -> Unit | None:
-    """Return the unit of the next block, or None when a round has just ended and every unit is finished.
+def _time_group(workload: Workload, run: Run, group: Group, settings: Settings) -> list[list[float]]:
+    """Return a block of each unit of a group; several units take turns run by run, in random order."""
+    runs = LEAD_IN_RUNS + settings.block_runs
+    if len(group) == 1:
+        return [workload.run_block(group[0], runs)[LEAD_IN_RUNS:]]
+    shuffled = random.Random(f"{settings.seed} turns {_blocks_done(run)}")
+    samples: dict[Unit, list[float]] = {unit: [] for unit in group}
+    for _ in range(runs):
+        for unit in shuffled.sample(group, len(group)):
+            samples[unit] += workload.run_block(unit, 1)
+    return [samples[unit][LEAD_IN_RUNS:] for unit in group]
+
+
+def _next_group(workload: Workload, run: Run, settings: Settings) -> Group | None:
+    """Return what is measured next, or None when a round has just ended and every unit is finished.
 
     Units that are finished go on until the last one is: every unit then has a block in every round, so that slow and
-    fast times of the machine weigh on all of them alike. The entries alone tell where a resumed run stands.
+    fast times of the machine weigh on all of them alike. The entries alone tell where a resumed run stands. Where a
+    workload can, the units of whole images have another block in every round, in which they take turns.
     """
-    blocks = {tuple(entry.programs): len(entry.blocks_ms) for entry in run.entries}
+    blocks: dict[Group, int] = {(tuple(entry.programs),): len(entry.blocks_ms) for entry in run.entries}
+    whole = {tuple(entry.programs): len(entry.turns_ms) for entry in run.entries if len(entry.programs) > 1}
+    if workload.takes_turns and len(whole) > 1:
+        blocks[tuple(whole)] = min(whole.values())
     current = min(blocks.values())
     if current == max(blocks.values()) and all(finished(entry, settings) for entry in run.entries):
         return None
     order = list(blocks)
     random.Random(f"{settings.seed} {current}").shuffle(order)
-    return next(unit for unit in order if blocks[unit] == current)
+    return next(group for group in order if blocks[group] == current)
 
 
-def _with_block(run: Run, unit: Unit, block: list[float], canary_ms: float) -> Run:
-    position = sum(len(entry.blocks_ms) for entry in run.entries)
+def _with_block(run: Run, unit: Unit, block: list[float]) -> Run:
+    position = _blocks_done(run)
     entries = [
         entry.model_copy(update={"blocks_ms": [*entry.blocks_ms, block], "block_order": [*entry.block_order, position]})
         if tuple(entry.programs) == unit
         else entry
         for entry in run.entries
     ]
-    environment = {**run.environment, "canary_ms": [*run.environment.get("canary_ms", []), canary_ms]}
-    return run.model_copy(update={"entries": entries, "environment": environment})
+    return run.model_copy(update={"entries": entries})
+
+
+def _with_turns(run: Run, group: Group, blocks: Sequence[list[float]]) -> Run:
+    turns = dict(zip(group, blocks, strict=True))
+    entries = [
+        entry.model_copy(update={"turns_ms": [*entry.turns_ms, turns[unit]]})
+        if (unit := tuple(entry.programs)) in turns
+        else entry
+        for entry in run.entries
+    ]
+    return run.model_copy(update={"entries": entries})
+
+
+def _blocks_done(run: Run) -> int:
+    return sum(len(entry.blocks_ms) for entry in run.entries)
 
 
 def _warm_up(workload: Workload, run: Run, units: Sequence[Unit], heat: Callable[[], None]) -> Run:

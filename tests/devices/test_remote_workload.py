@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 
 from edge.devices import FakeDevice
+from edge.devices.adb.device import MOST_RESTS
 from edge.devices.base import RemoteWorkload
 from edge.errors import DeviceGoneError, DeviceLostError
 from edge.profiling import QualityWarning, Run, Settings, load_latency, profile_bundle
-from edge.profiling.measure import COOL_DOWNS, LOSSES
+from edge.profiling.measure import LOSSES
 from tests.runtime import golden
 
 
 class RemoteDevice(FakeDevice):
     """A scripted device that is lost in the blocks named, and whose canary is slow until it has rested."""
+
+    most_rests = MOST_RESTS
 
     def __init__(self, lost_at: Sequence[int] = (), hot: Sequence[float] = (), gone: bool = False) -> None:
         super().__init__(lambda unit, _: float(len(unit)))
@@ -109,15 +112,14 @@ def test_a_hot_block_is_measured_again_after_a_rest_and_only_the_cool_one_counts
     assert kinds(device).count("cool down") == 2
     assert run.environment["remeasured_blocks"] == 2
     assert max(run.environment["canary_ms"]) == 1.0
-    assert "cool_down_given_up" not in codes(run)
-    assert "2 of these blocks were measured again" in " ".join(warning.message for warning in run.warnings)
+    assert "throttled" not in codes(run) and "cool_down_given_up" not in codes(run)
 
 
 def test_a_device_that_never_cools_is_measured_as_it_is_after_the_last_rest(tmp_path: Path) -> None:
     device = RemoteDevice(hot=[1.2] * 1000)
     run = profile(device, tmp_path / "l.json")
     assert run.complete
-    assert kinds(device).count("cool down") == COOL_DOWNS
+    assert kinds(device).count("cool down") == MOST_RESTS
     assert {"throttled", "cool_down_given_up"} <= set(codes(run))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,40 @@ def test_the_record_says_what_was_measured_where_and_how(tmp_path: Path) -> None
     assert run.environment["runtime_version"] == "fake 1.0"
     assert run.environment["settings"]["ci"] == 0.02
     assert json.loads(out.read_text())["format"] == "dsnet-latency/1"
+
+
+class TurnTaking(FakeDevice):
+    """A device whose units can take turns; an image is slower when the one before went to another width."""
+
+    takes_turns = True
+
+    def __init__(self) -> None:
+        super().__init__(lambda unit, _: cost(unit))
+        self._last: tuple[str, ...] | None = None
+
+    def run_block(self, programs: Sequence[str], runs: int) -> list[float]:
+        changed = 0.0 if self._last == tuple(programs) else 0.5
+        self._last = tuple(programs)
+        first, *others = super().run_block(programs, runs)
+        return [first + changed, *others]
+
+
+def test_whole_images_take_turns_once_a_round_and_are_slower_then(tmp_path: Path) -> None:
+    run = profile(tmp_path / "l.json", TurnTaking())
+    for entry in run.entries:
+        unit = tuple(entry.programs)
+        assert {sample for block in entry.blocks_ms for sample in block} == {cost(unit)}
+        turns = [sample for block in entry.turns_ms for sample in block]
+        if len(unit) == 1:
+            assert turns == []
+        else:
+            assert [len(block) for block in entry.turns_ms] == [10] * len(entry.blocks_ms)
+            assert set(turns) <= {cost(unit), cost(unit) + 0.5} and len(turns) * 0.8 > turns.count(cost(unit))
+
+
+def test_an_interrupted_run_goes_on_with_its_turns(tmp_path: Path) -> None:
+    whole = profile(tmp_path / "whole.json", TurnTaking())
+    out = tmp_path / "l.json"
+    profile(out, TurnTaking(), settings={"budget_seconds": 0.4})
+    resumed = profile(out, TurnTaking())
+    assert [len(entry.turns_ms) for entry in resumed.entries] == [len(entry.turns_ms) for entry in whole.entries]

@@ -45,6 +45,13 @@ def test_each_reason_to_doubt_has_its_warning_with_a_remedy(measured: Run, code:
     assert code == "throttled" or "prefix + tail_00" in found[code].message
 
 
+def test_many_blocks_measured_again_are_told_though_none_of_the_slow_ones_is_kept() -> None:
+    disturbed = run(STEADY, canary=[1.0] * 6)
+    environment = {**disturbed.environment, "remeasured_blocks": 4}
+    (warning,) = quality_warnings(disturbed.model_copy(update={"environment": environment}), 0.02)
+    assert (warning.code, "4 of these blocks were measured again" in warning.message) == ("throttled", True)
+
+
 def test_a_canary_slow_once_in_a_while_is_no_throttling() -> None:
     assert codes(run(STEADY * 3, canary=[1.0] * 17 + [2.0])) == []
 

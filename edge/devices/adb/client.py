@@ -90,6 +90,19 @@ class Adb:
             raise DeviceError(f"{self.serial}: {_shown(arguments)} took over {timeout_s:g} s and was ended there")
         return output
 
+    def try_each(self, commands: Sequence[Sequence[str]], timeout_s: float = SECONDS_TO_ANSWER) -> list[Output]:
+        """Run programs one after the other in one command of adb, each with its own time; return what each did.
+
+        A way to the device costs more than most questions. Raises DeviceLostError when the device goes away.
+        """
+        sentinel = f"@{secrets.token_hex(8)}="
+        line = "; ".join(f'{quoted([*self.limit(timeout_s), *each])} 2>&1; echo "{sentinel}$?"' for each in commands)
+        done = run_adb(["-s", self.serial, "exec-out", line], len(commands) * timeout_s + GRACE_SECONDS, self._adb)
+        found = re.findall(rb"(.*?)%s([0-9]{1,3})\r?\n" % sentinel.encode(), done.stdout, re.DOTALL)
+        if len(found) != len(commands):
+            raise self._lost(f"running {_shown(commands[0])} and more", done)
+        return [Output(data, int(status)) for data, status in found]
+
     def limit(self, timeout_s: float) -> list[str]:
         """Return what to put before a command so that the device itself ends it: killing adb here does not."""
         return ["timeout", "-k", "2", f"{timeout_s:g}"] if self._has_timeout else []

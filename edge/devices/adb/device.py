@@ -37,6 +37,8 @@ class Options:
 
 
 DEFAULT_OPTIONS = Options()
+MOST_RESTS = 5
+"""Rests that a block may cost before the device counts as one that will not cool."""
 
 
 class AdbDevice:
@@ -103,6 +105,13 @@ class AdbWorkload:
         """`load` opens the workload; it may be called again."""
         self._adb, self._load, self._options, self._sleep = place.adb, load, options, sleep
         self._loaded = self._adb.persistently(load)
+
+    most_rests = MOST_RESTS
+
+    @property
+    def takes_turns(self) -> bool:
+        """Return whether the runner can change from one unit to the next at little cost."""
+        return self._loaded.takes_turns
 
     @property
     def runtime_version(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge.devices.adb.client import SECONDS_TO_ANSWER, Adb
-from edge.errors import DeviceError, DeviceLostError
+from edge.errors import DeviceError
 
 PROPERTIES = {
     "manufacturer": ("ro.product.manufacturer",),
@@ -22,7 +22,9 @@ TOOLS = ("benchmark_model", "executor_runner")
 APP = "io.github.dsnetedge.demo"
 """Package name of the demo app."""
 FREQUENCIES = """for core in /sys/devices/system/cpu/cpu[0-9]*; do
-echo "${core##*cpu} $(cat "$core/cpufreq/$1" 2>/dev/null)"; done"""
+khz=; { read -r khz < "$core/cpufreq/$1"; } 2>/dev/null; echo "${core##*cpu} $khz"; done"""
+"""No process per core: this runs between blocks."""
+BATTERY, THERMAL = ("dumpsys", "battery"), ("dumpsys", "thermalservice")
 PROGRAMS = 'for path; do if [ -x "$path" ]; then echo "$path"; fi; done'
 
 
@@ -105,46 +107,58 @@ class Facts:
         return {**asdict(self), "cores": self.cores}
 
 
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "properties": ("getprop",),
+    "battery": BATTERY,
+    "thermal_status": THERMAL,
+    "memory_bytes": ("cat", "/proc/meminfo"),
+    "clusters": ("sh", "-c", FREQUENCIES, "sh", "cpuinfo_max_freq"),
+    "app_installed": ("cmd", "package", "list", "packages", APP),
+    "kernel": ("uname", "-r"),
+    "tools": ("sh", "-c", PROGRAMS, "sh", *(f"/data/local/tmp/{tool}" for tool in TOOLS)),
+}
+
+
 def read_facts(adb: Adb) -> Facts:
     """Ask a device for its facts; raises DeviceLostError when it goes away, nothing for facts that it does not tell."""
     unparsed: dict[str, str] = {}
 
-    def said(fact: str, *command: str) -> str:
-        try:
-            return adb.shell(command)
-        except DeviceLostError:
-            raise
-        except DeviceError as error:
-            unparsed[fact] = str(error)
-            return ""
+    answers = dict(zip(QUESTIONS, adb.try_each(list(QUESTIONS.values())), strict=True))
+
+    def said(fact: str) -> str:
+        answer = answers[fact]
+        if answer.status == 0:
+            return answer.text
+        unparsed[fact] = f"{' '.join(QUESTIONS[fact])} failed ({answer.status}): {answer.text[:KEPT_CHARACTERS]}"
+        return ""
 
     def kept(fact: str, text: str, value: Any) -> Any:
         if value is None and text:
             unparsed.setdefault(fact, text[:KEPT_CHARACTERS])
         return value
 
-    properties = parse_properties(said("properties", "getprop"))
-    battery_text = said("battery", "dumpsys", "battery")
+    properties = parse_properties(said("properties"))
+    battery_text = said("battery")
     battery = parse_battery(battery_text)
     kept("battery", battery_text, None if None in (battery.level_percent, battery.temperature_c) else battery)
-    thermal = said("thermal_status", "dumpsys", "thermalservice")
-    memory = said("memory_bytes", "cat", "/proc/meminfo")
-    frequencies = said("clusters", "sh", "-c", FREQUENCIES, "sh", "cpuinfo_max_freq")
+    thermal = said("thermal_status")
+    memory = said("memory_bytes")
+    frequencies = said("clusters")
     sdk = properties.get("ro.build.version.sdk", "")
-    packages = said("app_installed", "cmd", "package", "list", "packages", APP)
+    packages = said("app_installed")
     clusters = parse_clusters(frequencies)
     kept("clusters", frequencies, clusters or None)
     return Facts(
         serial=adb.serial,
         **{fact: _first(properties, names) for fact, names in PROPERTIES.items()},
         sdk=kept("sdk", sdk, int(sdk) if re.fullmatch("[0-9]{1,4}", sdk) else None),
-        kernel=said("kernel", "uname", "-r").strip() or None,
+        kernel=said("kernel").strip() or None,
         abis=parse_abis(properties),
         clusters=clusters,
         memory_bytes=kept("memory_bytes", memory, parse_memory(memory)),
         battery=battery,
         thermal_status=kept("thermal_status", thermal, parse_thermal_status(thermal)),
-        tools=_tools(said("tools", "sh", "-c", PROGRAMS, "sh", *map(tool_path, TOOLS))),
+        tools=_tools(said("tools")),
         app_installed=kept("app_installed", packages, None if "app_installed" in unparsed else _installed(packages)),
         unparsed=unparsed,
     )
@@ -155,19 +169,12 @@ def read_conditions(adb: Adb, timeout_s: float = SECONDS_TO_ANSWER) -> dict[str,
 
     What takes longer than `timeout_s` is not told. Raises DeviceLostError when the device goes away.
     """
-
-    def said(*command: str) -> str:
-        try:
-            return adb.try_shell(command, timeout_s).text
-        except DeviceLostError:
-            raise
-        except DeviceError:
-            return ""
-
-    battery = parse_battery(said("dumpsys", "battery"))
-    khz = parse_frequencies(said("sh", "-c", FREQUENCIES, "sh", "scaling_cur_freq"))
+    khz_command = ("sh", "-c", FREQUENCIES, "sh", "scaling_cur_freq")
+    answers = adb.try_each((BATTERY, THERMAL, khz_command), timeout_s)
+    battery_said, thermal, frequencies = (answer.text for answer in answers)
+    battery, khz = parse_battery(battery_said), parse_frequencies(frequencies)
     return {
-        "thermal_status": parse_thermal_status(said("dumpsys", "thermalservice")),
+        "thermal_status": parse_thermal_status(thermal),
         "battery_c": battery.temperature_c,
         "battery_percent": battery.level_percent,
         "plugged": battery.plugged,

@@ -82,6 +82,9 @@ class AppRunner:
 class AppWorkload:
     """Programs of one artifact in the app."""
 
+    takes_turns = False
+    """Every block is a process of its own."""
+
     def __init__(self, place: Place, request: Mapping[str, Any], canary: str) -> None:
         """`request` is what all requests have in common."""
         self._place, self._request = place, request

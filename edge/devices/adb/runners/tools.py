@@ -61,6 +61,9 @@ def unparsed(tool: str, text: str) -> MeasurementError:
 class ToolWorkload(ABC):
     """Programs of one artifact, each unit a plain file that a tool runs in processes of its own."""
 
+    takes_turns = False
+    """Every block is a process of its own."""
+
     def __init__(self, place: Place, runtime_version: str, programs: Sequence[str]) -> None:
         """Push the plain files of `programs`; the first of them is the canary, for want of fixed work in the tool."""
         self.runtime_version = runtime_version
