@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Runner = Literal["python", "native"]
 RUNNERS: tuple[Runner, ...] = get_args(Runner)
 CANARY_RUNS = 5
-REST_SECONDS, MOST_RESTS = 0.25, 20
+REST_SECONDS, MOST_RESTS = 0.1, 20
 """How long other programs are waited for before a block is measured again, and how often."""
 CANARY_MATRIX = np.ones((96, 96), np.int32)
 """Multiplied without a BLAS, in about 0.5 ms."""

@@ -139,7 +139,8 @@ def _measure_block(workload: Workload, run: Run, group: Group, settings: Setting
         blocks, canary_ms = timed()
         rests += 1
         noted["remeasured_blocks"] = noted.get("remeasured_blocks", 0) + 1
-        may_rest = rests < workload.most_rests
+        # One rest per block on average: a device that is slow half of the time is not waited for all day.
+        may_rest = rests < workload.most_rests and noted["remeasured_blocks"] <= workload.most_rests + _blocks_done(run)
         noted["cool_down_given_up"] = not may_rest
     if isinstance(workload, RemoteWorkload):
         noted["conditions"] = [*noted.get("conditions", []), workload.conditions()]

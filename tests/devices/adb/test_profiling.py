@@ -36,7 +36,9 @@ def test_a_phone_is_profiled_like_any_other_device(phone: Start, profile: Callab
     assert run.runner == "native"
     assert {tuple(entry.programs): set(samples_ms(entry)) for entry in run.entries}[("prefix", "tail_01")] == {4.0}
     assert run.environment["soc"] == "Tensor G3"
-    assert len(run.environment["conditions"]) == sum(len(entry.blocks_ms) for entry in run.entries)
+    rounds = {len(entry.blocks_ms) for entry in run.entries} | {len(e.turns_ms) for e in run.entries if e.turns_ms}
+    assert len(rounds) == 1, "a block of every unit, and one of whole images in turns, in every round"
+    assert len(run.environment["conditions"]) == rounds.pop() * (len(run.entries) + 1)
     assert run.environment["conditions"][0]["battery_c"] == 27.5
     assert load_latency(tmp_path / "l.json").runs == [run]
 
