@@ -129,9 +129,7 @@ def android_assets(
     with progress() as bar:
         total = sum(len(artifact_widths(artifact)) if kept is None else len(kept) for artifact in artifacts)
         task = bar.add_task("comparing widths", total=total)
-        assets = write_assets(
-            opened, artifacts, kept, out, lambda text: bar.update(task, advance=1, description=text)
-        )
+        assets = write_assets(opened, artifacts, kept, out, lambda text: bar.update(task, advance=1, description=text))
     if as_json:
         print_json({"out": str(out), "bytes": assets.bytes, "separate_bytes": assets.separate_bytes, **asdict(assets)})
         return
