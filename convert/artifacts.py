@@ -60,7 +60,7 @@ def weights_of(artifact: Artifact, nested: NestedFiles, default: str) -> tuple[N
     """Return the weights files of an artifact; `default` is its runtime's default precision."""
     contents: dict[Role, tuple[str, str, bytes]] = {
         "store": ("weights", "bin", nested.store),
-        "recipe": ("recipe", "json", nested.recipe_json),
+        "recipe": ("recipe", "json", nested.recipe.to_json()),
         "template": ("template", "bin", nested.template),
     }
     return tuple(

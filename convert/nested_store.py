@@ -3,7 +3,6 @@
 The same for every runtime: each says which slices its constants are, and where they lie in its plain files.
 """
 
-import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,11 +27,6 @@ class NestedFiles:
     recipe: Recipe = field(repr=False)
     store: bytes = field(repr=False)
     template: bytes = field(repr=False)
-
-    @property
-    def recipe_json(self) -> bytes:
-        """Return the recipe as it is written; equal recipes give equal bytes."""
-        return json.dumps(self.recipe.model_dump(mode="json", exclude_none=True), separators=(",", ":")).encode()
 
     @property
     def weights(self) -> NestedWeights:

@@ -55,6 +55,10 @@ COMMANDS = {
     "predict": Entry("edge.runtime.cli:predict", "Run every width of a bundle over labelled images."),
     "calibrate": Entry("edge.calibration.cli:calibrate", "Find gate thresholds that keep a device within a budget."),
     "run": Entry("edge.runtime.cli:run", "Classify images; the gate picks the width of each."),
+    "android-assets": Entry(
+        "edge.bundle.cli:android_assets",
+        "Write the assets of an Android app: a bundle with the widths that it is to have.",
+    ),
     "report": Entry(
         "edge.report.cli:report",
         "Write what is known of a bundle as one HTML page: accuracy, latency, widths, sizes.",

@@ -115,7 +115,7 @@ def _index(
         image_input=options.image_input,
         functions=list(packages),
         all_functions=None if merged is None else [_part(path, content) for path, content in merged.items()],
-        recipe_sha256=sha256_bytes(nested.recipe_json),
+        recipe_sha256=sha256_bytes(nested.recipe.to_json()),
     )
 
 

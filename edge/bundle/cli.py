@@ -1,4 +1,4 @@
-"""`dsnet inspect`, `dsnet verify` and `dsnet hydrate`."""
+"""`dsnet inspect`, `dsnet verify`, `dsnet hydrate` and `dsnet android-assets`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -99,3 +99,49 @@ def hydrate(
     for path, data in files.items():
         typer.echo(f"{path}: {len(data):,} bytes")
     typer.echo(f"widths {', '.join(map(str, chosen))} of {artifact.runtime} {artifact.precision}")
+
+
+def android_assets(
+    bundle: BundlePath,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder to write; one that this command wrote before is replaced.")
+    ],
+    runtime: Annotated[
+        list[str] | None, typer.Option(help="litert or executorch; may be repeated. Default: all that there are.")
+    ] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="May be repeated. Default: all that there are.")] = None,
+    widths: Annotated[str, typer.Option("--widths", help="Widths to keep: all, or indices such as 3 or 0,3.")] = "all",
+    as_json: AsJson = False,
+) -> None:
+    """Write the assets of an Android app: a bundle with the widths that it is to have.
+
+    Operating points go along where all of their widths do. Every width that is left is compared with the original
+    one, and the bytes with those of a plain file for each width.
+    """
+    from common import parse_widths
+    from common.console import one_line, print_json, progress
+    from edge.bundle.assets import choose_artifacts, write_assets
+    from edge.bundle.checks import artifact_widths
+    from edge.bundle.reader import open_bundle
+
+    opened, kept = open_bundle(bundle), parse_widths(widths)
+    artifacts = choose_artifacts(opened, runtime or [], precision or [])
+    with progress() as bar:
+        total = sum(len(artifact_widths(artifact)) if kept is None else len(kept) for artifact in artifacts)
+        task = bar.add_task("comparing widths", total=total)
+        assets = write_assets(opened, artifacts, kept, out, lambda text: bar.update(task, advance=1, description=text))
+    if as_json:
+        print_json({"out": str(out), "bytes": assets.bytes, "separate_bytes": assets.separate_bytes, **asdict(assets)})
+        return
+    for name, size in assets.files.items():
+        typer.echo(f"{out / name}: {size:,} bytes")
+    for sizes in assets.artifacts:
+        listed = ", ".join(map(str, sizes.widths))
+        typer.echo(
+            f"{sizes.runtime} {sizes.precision}, widths {listed}: {sizes.bytes:,} bytes; "
+            f"separate models: {sizes.separate_bytes:,}"
+        )
+    typer.echo(f"in all {assets.bytes:,} bytes; separate models: {assets.separate_bytes:,}")
+    typer.echo(f"operating points: {', '.join(assets.operating_points) or 'none'}")
+    for name, reason in assets.left_out.items():
+        typer.echo(f"operating point {name} left out: {one_line(reason)}")

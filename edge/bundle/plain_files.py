@@ -26,6 +26,8 @@ FORMS = {
 """Runtime → the forms its plain files can have, the usual one first."""
 FOLDERS = ("programs", "mlpackage", "packages")
 """Forms that are folders."""
+FORMS_OF_OURS = {"litert": "tflite", "executorch": "programs"}
+"""Runtime → the form that needs no other package than ours; of Core ML, whichever the deployment target allows."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,12 @@ def plain_files(
     head = next((program for program in artifact.programs if program.width is None), None)
     choice = Choice(bundle, artifact, head, [served[width] for width in widths], out, operating_points)
     return MAKERS[form or forms[0]](choice) if artifact.runtime != "coreml" else _coreml(choice, form)
+
+
+def separate_model(bundle: Bundle, artifact: Artifact, width: int) -> list[bytes]:
+    """Return the plain files of one width, the gate in them: what an app ships for each width where none is shared."""
+    form = FORMS_OF_OURS.get(artifact.runtime)
+    return list(plain_files(bundle, artifact, [width], form, Path("width")).values())
 
 
 def write_files(files: Files) -> None:

@@ -1,16 +1,11 @@
 """What sharing saves: the bytes of one artifact against those of a plain file for each of its widths."""
 
-from pathlib import Path
-
 from edge.bundle.checks import artifact_bytes, artifact_widths
 from edge.bundle.manifest import Artifact
-from edge.bundle.plain_files import plain_files
+from edge.bundle.plain_files import separate_model
 from edge.bundle.reader import Bundle
 from edge.errors import RuntimeUnavailableError
 from edge.report.content import Sizes
-
-FORMS = {"litert": "tflite", "executorch": "programs"}
-"""Forms of plain files that need no other package than ours; of Core ML, whichever the deployment target allows."""
 
 
 def sizes(bundle: Bundle) -> list[Sizes]:
@@ -21,12 +16,7 @@ def sizes(bundle: Bundle) -> list[Sizes]:
 def _sizes(bundle: Bundle, artifact: Artifact) -> Sizes:
     shared = artifact_bytes(bundle.manifest, artifact)
     try:
-        singles = [_single(bundle, artifact, width) for width in artifact_widths(artifact)]
+        singles = [sum(map(len, separate_model(bundle, artifact, width))) for width in artifact_widths(artifact)]
     except RuntimeUnavailableError as error:
         return Sizes(artifact.runtime, artifact.precision, shared, (), str(error))
     return Sizes(artifact.runtime, artifact.precision, shared, singles)
-
-
-def _single(bundle: Bundle, artifact: Artifact, width: int) -> int:
-    files = plain_files(bundle, artifact, [width], FORMS.get(artifact.runtime), Path("width"))
-    return sum(map(len, files.values()))

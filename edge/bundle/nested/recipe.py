@@ -3,6 +3,7 @@
 docs/bundle.md specifies it for readers in any language; `NestedWeights` is the one in Python.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,6 +156,10 @@ class Recipe(Record):
             yield f"its pieces need more than {file.literal_bytes} literal bytes"
         if file.literal_bytes + sum(self.slice_bytes(index) for _, index in file.pieces) != file.bytes:
             yield f"its literals and slices do not add up to {file.bytes} bytes"
+
+    def to_json(self) -> bytes:
+        """Return the recipe as it is written; equal recipes give equal bytes."""
+        return json.dumps(self.model_dump(mode="json", exclude_none=True), separators=(",", ":")).encode()
 
     def slice_bytes(self, index: int) -> int:
         """Return how many bytes a slice has."""

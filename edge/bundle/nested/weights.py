@@ -47,14 +47,20 @@ class NestedWeights:
         """Return the paths of the plain files that can be rebuilt."""
         return [file.path for file in self.recipe.files]
 
+    def tensor(self, index: int) -> np.ndarray:
+        """Return a stored tensor, [a, b, c], as a view of the store."""
+        tensor = self.recipe.tensors[index]
+        count = tensor.bytes // DTYPES[tensor.dtype].itemsize
+        return np.frombuffer(self.store, DTYPES[tensor.dtype], count, tensor.offset).reshape(tensor.shape)
+
     def slice(self, index: int) -> bytes:
         """Return the bytes of one constant."""
         piece = self.recipe.slices[index]
         a, b, c = piece.shape
-        values = self._tensor(piece.tensor)[:a, :b, :c]
+        values = self.tensor(piece.tensor)[:a, :b, :c]
         if piece.scale is not None:
             assert piece.axis is not None
-            scale = self._tensor(piece.scale)[0, 0, : piece.shape[piece.axis]]
+            scale = self.tensor(piece.scale)[0, 0, : piece.shape[piece.axis]]
             values = values.astype(np.float32, copy=False) * (scale[:, None, None] if piece.axis == 0 else scale)
         if piece.cast is not None:
             with np.errstate(over="ignore"):
@@ -94,11 +100,6 @@ class NestedWeights:
         if len(literals) != plain.literal_bytes:
             raise BundleError(f"{plain.path}: its template has {len(literals)} bytes, not {plain.literal_bytes}")
         return literals
-
-    def _tensor(self, index: int) -> np.ndarray:
-        tensor = self.recipe.tensors[index]
-        count = tensor.bytes // DTYPES[tensor.dtype].itemsize
-        return np.frombuffer(self.store, DTYPES[tensor.dtype], count, tensor.offset).reshape(tensor.shape)
 
 
 def parse_recipe(data: bytes, origin: str) -> Recipe:
