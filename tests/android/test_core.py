@@ -1,0 +1,58 @@
+"""The app's core, in Kotlin: its JUnit tests, on the golden and malformed files that the Python tests use."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.android.kotlin import CORE, MissingToolError, compiled_core, find_tools, run_tests
+from tests.golden import preprocessing, statistics
+
+SOURCES = CORE / "src" / "test" / "kotlin"
+CLASSES = sorted(".".join(path.relative_to(SOURCES).with_suffix("").parts) for path in SOURCES.rglob("*Test.kt"))
+PACKAGE = "io.github.dsnetedge.core."
+Results = Mapping[str, Mapping[str, str | None]]
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Return how each test of each class ended; one run for all processes of a test run."""
+    try:
+        tools = find_tools()
+    except MissingToolError as missing:
+        pytest.skip(str(missing))
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if base.name.startswith("popen-") else base  # of all processes of pytest-xdist
+    file = shared / "kotlin-core.json"
+    with FileLock(file.with_suffix(".lock")):
+        if not file.exists():
+            found = run_tests(tools, compiled_core(tools), CLASSES)
+            file.write_text(json.dumps(found), encoding="utf-8")
+    loaded: Results = json.loads(file.read_text(encoding="utf-8"))
+    return loaded
+
+
+@pytest.mark.parametrize("name", CLASSES, ids=lambda name: name.removeprefix(PACKAGE))
+def test_the_core_passes_its_junit_tests(results: Results, name: str) -> None:
+    tests = results.get(name, {})
+    failures = "\n".join(f"{test}: {failure}" for test, failure in tests.items() if failure is not None)
+    assert not failures, failures
+    assert tests, f"{name} has no tests"
+
+
+def test_the_core_needs_no_android() -> None:
+    strangers = {
+        f"{path.name}: {line}"
+        for path in (CORE / "src" / "main").rglob("*.kt")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("import ") and not line.startswith(("import java.", "import kotlin.", f"import {PACKAGE}"))
+    }
+    assert strangers == set()
+
+
+@pytest.mark.parametrize("builder", [preprocessing, statistics], ids=["preprocessing", "statistics"])
+def test_the_vectors_are_those_that_python_finds(builder: object) -> None:
+    file: Path = builder.FILE  # type: ignore[attr-defined]
+    assert json.loads(file.read_text()) == json.loads(builder.text())  # type: ignore[attr-defined]
