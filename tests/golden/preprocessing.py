@@ -34,6 +34,10 @@ CASES: list[tuple[str, int, int, int, Layout]] = [
     ("is one column", 1, 300, 8, "NHWC"),
     ("is a photo's size", 640, 480, 32, "NCHW"),
     ("is a little larger", 33, 35, 32, "NHWC"),
+    ("is tall", 61, 97, 16, "NCHW"),
+    ("is tall, but not by so much that its height is scaled first", 61, 106, 16, "NHWC"),
+    ("is tall, and just by so much", 61, 107, 16, "NCHW"),
+    ("is tall and narrow", 6, 40, 16, "NHWC"),
 ]
 
 

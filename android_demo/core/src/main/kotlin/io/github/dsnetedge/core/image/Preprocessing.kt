@@ -29,24 +29,10 @@ class Preprocessing(private val size: Int, mean: List<Double>, std: List<Double>
      */
     fun tensor(image: PixelRows): FloatArray = normalised(scaled(image))
 
-    /** The image as 8-bit RGB, size · size · 3 bytes. Every row is read once, and none is kept. */
+    /** The image as 8-bit RGB, size · size · 3 bytes. */
     fun scaled(image: PixelRows): ByteArray {
         check(image)
-        val (across, down) = TriangleFilter(image.width, size) to TriangleFilter(image.height, size)
-        val source = IntArray(image.width)
-        val row = IntArray(size * CHANNELS)
-        val sums = IntArray(size * row.size)
-        for (y in 0 until image.height) {
-            image.row(y, source)
-            scaleRow(source, across, row)
-            for (output in 0 until size) {
-                val index = y - down.start(output)
-                if (index in 0 until down.count(output)) {
-                    add(row, down.weights[output * down.stride + index], sums, output * row.size)
-                }
-            }
-        }
-        return ByteArray(sums.size) { TriangleFilter.rounded(sums[it]).toByte() }
+        return scaledToSquare(image, size)
     }
 
     private fun check(image: PixelRows) {
@@ -54,29 +40,6 @@ class Preprocessing(private val size: Int, mean: List<Double>, std: List<Double>
         if (width !in 1..MAX_SIDE || height !in 1..MAX_SIDE || width.toLong() * height > MAX_PIXELS) {
             throw BundleException("an image of $width×$height pixels; valid: 1 to $MAX_PIXELS, a side to $MAX_SIDE")
         }
-    }
-
-    private fun scaleRow(source: IntArray, filter: TriangleFilter, scaled: IntArray) {
-        for (x in 0 until size) {
-            val (start, weights) = filter.start(x) to x * filter.stride
-            var red = 0
-            var green = 0
-            var blue = 0
-            for (index in 0 until filter.count(x)) {
-                val weight = filter.weights[weights + index]
-                val pixel = source[start + index]
-                red += (pixel shr 16 and 0xFF) * weight
-                green += (pixel shr 8 and 0xFF) * weight
-                blue += (pixel and 0xFF) * weight
-            }
-            scaled[x * CHANNELS] = TriangleFilter.rounded(red)
-            scaled[x * CHANNELS + 1] = TriangleFilter.rounded(green)
-            scaled[x * CHANNELS + 2] = TriangleFilter.rounded(blue)
-        }
-    }
-
-    private fun add(row: IntArray, weight: Int, sums: IntArray, start: Int) {
-        for (x in row.indices) sums[start + x] += row[x] * weight
     }
 
     private fun normalised(pixels: ByteArray): FloatArray {
@@ -92,7 +55,6 @@ class Preprocessing(private val size: Int, mean: List<Double>, std: List<Double>
     }
 
     private companion object {
-        const val CHANNELS = 3
         const val PIXEL_VALUES = 256
     }
 }
