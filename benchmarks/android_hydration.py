@@ -9,7 +9,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -80,16 +80,19 @@ def measure(bundle: Path, precision: str, settings: Settings, scratch: Path) -> 
     names = [program.name for program in open_bundle(bundle).artifact("executorch", precision).programs]
     units = {"one width": [names[0], names[-1]], "all widths": names}
     result: dict[str, Any] = {}
-    for unit, programs in units.items():
-        with ExitStack() as stack:
+    with progress() as bar:
+        task = bar.add_task("hydrating", total=None)
+        for unit, programs in units.items():
             jvm = Jvm(tools, compiled_core(tools), bundle, precision, scratch / "kotlin")
-            stack.callback(jvm.close)
-            python = repeat(lambda programs=programs: hydrate(bundle, precision, scratch / "python", programs))
-            with progress(f"hydrating {unit}") as advance:
-                entries = time_blocks({"kotlin": jvm.block(programs), "python": python}, settings, lambda _: advance(1))
+            python = repeat(partial(hydrate, bundle, precision, scratch / "python", programs))
+            try:
+                blocks = {"kotlin": jvm.block(programs), "python": python}
+                entries = time_blocks(blocks, settings, lambda _: bar.advance(task))
+            finally:
+                jvm.close()
             result[unit] = {
                 **{f"{name}_p50_ms": summarise(entry).p50_ms for name, entry in entries.items()},
-                "kotlin_first_run_ms": entries["kotlin"].first_run_ms,
+                **{f"{name}_first_run_ms": entry.first_run_ms for name, entry in entries.items()},
                 "kotlin_over_python": ratio(entries["kotlin"], entries["python"]),
                 "peak_heap_bytes": jvm.peak_heap_bytes,
             }
@@ -110,7 +113,7 @@ def main() -> None:
     parser.add_argument("--spec", default="ds_mbv1")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "int8"))
     parser.add_argument("--bundle", type=Path, help="a bundle that is there already, instead of converting one")
-    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/android_hydration.json"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -122,7 +125,8 @@ def main() -> None:
     for unit, found in result.items():
         stdout().print(
             f"{unit}: Kotlin {found['kotlin_p50_ms']:.1f} ms, Python {found['python_p50_ms']:.1f} ms, "
-            f"ratio {show(found['kotlin_over_python'])}, peak heap {found['peak_heap_bytes'] / 2**20:.1f} MiB"
+            f"ratio {show(found['kotlin_over_python'])}; first runs {found['kotlin_first_run_ms']:.1f} and "
+            f"{found['python_first_run_ms']:.1f} ms; peak heap {found['peak_heap_bytes'] / 2**20:.1f} MiB"
         )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, result)
