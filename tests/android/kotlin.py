@@ -7,12 +7,12 @@ below build/kotlin, under a name made of its sources' hash.
 import hashlib
 import json
 import subprocess
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from shutil import rmtree, which
+from shutil import which
+from typing import Any
 
 from filelock import FileLock
 
@@ -24,8 +24,8 @@ BUILD = REPOSITORY / "build" / "kotlin"
 KERNEL = "run_kotlin_kernel"
 """The package that carries the compiler."""
 DEBIAN_JARS = Path("/usr/share/java")
-MAIN = "io.github.dsnetedge.core.RunTestsKt"
-COMPILE_SECONDS, TEST_SECONDS = 300, 300
+PACKAGE = "io.github.dsnetedge.core"
+COMPILE_SECONDS, RUN_SECONDS = 300, 300
 
 
 class MissingToolError(Exception):
@@ -65,26 +65,20 @@ def compiled_core(tools: Tools) -> Path:
     BUILD.mkdir(parents=True, exist_ok=True)
     with FileLock(BUILD / "core.lock"):
         if not target.exists():
-            for old in BUILD.glob("core-*"):
-                rmtree(old)
             with atomic_folder(target) as folder:
                 _compile(tools, sources, folder)
     return target
 
 
-def run_tests(tools: Tools, classes: Path, names: Sequence[str]) -> Mapping[str, Mapping[str, str | None]]:
-    """Run test classes; return, by class and test, how each one failed (None: it passed)."""
+def run_main(tools: Tools, classes: Path, name: str, *arguments: str) -> list[dict[str, Any]]:
+    """Return the lines of JSON that the main function of file `name` of the core's tests prints."""
     command = [
         *(tools.java, "-XX:+UseSerialGC", "-Xmx512m", f"-Ddsnet.tests={REPOSITORY / 'tests'}"),
-        *("-cp", class_path(classes, tools.stdlib, *tools.junit), MAIN, *names),
+        *("-cp", class_path(classes, tools.stdlib, *tools.junit), f"{PACKAGE}.{name}Kt", *arguments),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TEST_SECONDS)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS)
     assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, dict[str, str | None]] = defaultdict(dict)
-    for line in done.stdout.splitlines():
-        result = json.loads(line)
-        found[result["class"]][result["test"]] = result["failure"]
-    return found
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def _compile(tools: Tools, sources: Sequence[Path], folder: Path) -> None:
