@@ -69,6 +69,15 @@ class BenchmarkTest {
     }
 
     @Test
+    fun `ExecuTorch's files may hold a template`() {
+        for (roles in listOf(listOf("pte", "store", "recipe"), listOf("pte", "store", "recipe", "template"))) {
+            val files = Json.Object(roles.associateWith { Json.Text("/data/$it") })
+            val changes = mapOf("runtime" to Json.Text("executorch"), "files" to files)
+            assertEquals(roles.toSet(), readBenchmarkRequest(request("prefix", changes = changes)).files.keys)
+        }
+    }
+
+    @Test
     fun `a head and a body run one after the other, as often as asked`() {
         val answer = answer(request("prefix", "tail_01"))
         assertEquals(List(7) { listOf("prefix", "tail_01") }.flatten(), session.log)
