@@ -37,4 +37,4 @@ $(OLD_RUNTIME)/.installed: tests/tflite_runtime/requirements.txt $(VENV)/.instal
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs build/kotlin

@@ -1,0 +1,9 @@
+package io.github.dsnetedge.core
+
+/**
+ * What is wrong with a bundle, or with anything else that came from a stranger, in one line.
+ *
+ * It is all that malformed input ever causes. Storage that fails or fills up is a [java.io.IOException]; an argument
+ * that makes no sense is an [IllegalArgumentException], a mistake in the program that calls.
+ */
+class BundleException(message: String, cause: Throwable? = null) : Exception(message, cause)

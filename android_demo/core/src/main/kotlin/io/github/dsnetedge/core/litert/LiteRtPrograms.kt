@@ -1,0 +1,66 @@
+package io.github.dsnetedge.core.litert
+
+import io.github.dsnetedge.core.BundleException
+import io.github.dsnetedge.core.bundle.BUFFER_BYTES
+import java.io.DataInputStream
+import java.io.EOFException
+import java.io.File
+import java.io.InputStream
+import java.io.OutputStream
+import java.io.RandomAccessFile
+import java.nio.Buffer
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import java.nio.channels.FileChannel
+
+/**
+ * One program of a nested LiteRT file (docs/bundle.md, "Nested LiteRT files"): the file with the program's root offset
+ * in its first four bytes. A runtime sees that program alone then, and unpacks no other's weights.
+ *
+ * A file that this app may write to is mapped copy-on-write: the file stays as it is, all programs share its pages, and
+ * each one's first page is its own. Any other is read into memory outside of the heap.
+ *
+ * @param rootOffset of the program in the manifest; null leaves the file as it is, with every program
+ */
+fun liteRtProgram(model: File, rootOffset: Long?): ByteBuffer {
+    if (model.length() > Int.MAX_VALUE) throw BundleException("${model.name}: larger than ${Int.MAX_VALUE} bytes")
+    val isOurs = model.canWrite()
+    val content = RandomAccessFile(model, if (isOurs) "rw" else "r").use { file ->
+        if (isOurs) file.channel.map(FileChannel.MapMode.PRIVATE, 0, file.length()) else read(file.channel)
+    }
+    content.order(ByteOrder.nativeOrder())
+    if (rootOffset != null) {
+        if (rootOffset > content.capacity() - Int.SIZE_BYTES) {
+            throw BundleException("root_offset $rootOffset lies outside of ${model.name}")
+        }
+        patch(content, rootOffset)
+    }
+    return content
+}
+
+/** Copies a nested file as [liteRtProgram] gives it, for runtimes that take paths alone, in blocks of 64 KiB. */
+fun copyLiteRtProgram(model: InputStream, rootOffset: Long, out: OutputStream) {
+    val first = ByteArray(Int.SIZE_BYTES)
+    DataInputStream(model).readFully(first)
+    patch(ByteBuffer.wrap(first), rootOffset)
+    out.write(first)
+    model.copyTo(out, BUFFER_BYTES)
+}
+
+private fun patch(content: ByteBuffer, rootOffset: Long) {
+    if (rootOffset !in Int.SIZE_BYTES..UInt.MAX_VALUE.toLong()) {
+        throw BundleException("root_offset $rootOffset is no unsigned number of 32 bits")
+    }
+    val order = content.order()
+    content.order(ByteOrder.LITTLE_ENDIAN).putInt(0, rootOffset.toInt()).order(order)
+}
+
+private fun read(channel: FileChannel): ByteBuffer {
+    val content = ByteBuffer.allocateDirect(channel.size().toInt())
+    while (content.hasRemaining()) {
+        if (channel.read(content) < 0) throw EOFException("the file ended while it was read")
+    }
+    val cursor: Buffer = content // see SliceWriter
+    cursor.rewind()
+    return content
+}
