@@ -103,8 +103,9 @@ def run_adb(arguments: Sequence[str | Path], timeout_s: float, adb: Path | None 
             process.kill()
 
         timer = threading.Timer(timeout_s, end)
-        timer.start()
+        timer.daemon = True  # interrupted while it starts, it goes on, and must not keep this process from ending
         try:
+            timer.start()
             with process:
                 assert process.stdout is not None
                 stdout = process.stdout.read(MAX_OUTPUT_BYTES)

@@ -74,8 +74,9 @@ class RemoteProcess(NativeProcess):
         """Return the next line; what comes before the sentinel is a line without an end."""
         assert self._process.stdout is not None
         timer = threading.Timer(self._answer_s, self._give_up)
-        timer.start()
+        timer.daemon = True  # interrupted while it starts, it goes on, and must not keep this process from ending
         try:
+            timer.start()
             line = self._process.stdout.readline(MAX_JSON_BYTES + 1)
             while line.strip() == self._sent and line:  # a terminal, on old devices, shows what was typed
                 line = self._process.stdout.readline(MAX_JSON_BYTES + 1)

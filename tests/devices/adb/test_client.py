@@ -1,6 +1,7 @@
 """Commands, files and facts through the real adb."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -304,3 +305,22 @@ def test_adb_is_what_the_variable_names_or_one_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("edge.devices.adb.executable.find_spec", lambda _: None)
     with pytest.raises(RuntimeUnavailableError, match="pip install adbutils"):
         find_adb()
+
+
+def test_an_interruption_leaves_no_timer_that_keeps_the_process_from_ending(
+    phone: Callable[..., Phone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adb, started = phone().adb, list[threading.Timer]()
+    start = threading.Timer.start
+
+    def interrupted(timer: threading.Timer) -> None:
+        start(timer)
+        started.append(timer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Timer, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        adb.shell(["true"])
+    (timer,) = started
+    timer.join(60)
+    assert timer.daemon and not timer.is_alive()
