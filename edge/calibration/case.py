@@ -12,7 +12,7 @@ from edge.calibration.budget import Blocks, Floats
 from edge.calibration.inputs import alone_blocks, end_to_end_blocks
 from edge.errors import CalibrationError
 from edge.profiling.latency_table import Run
-from edge.runtime.policy import gate_choice
+from edge.runtime.policy import positions
 from edge.runtime.predictions import Predictions
 
 SUM_SAMPLES = 4096
@@ -148,18 +148,15 @@ class Routing:
 
 def route(policy: Policy, case: Case) -> Routing:
     """Return what a policy does with every image; option i answers with the policy's width i."""
-    widths = policy.widths
-    columns = case.columns(widths)
+    widths, columns = policy.widths, case.columns(policy.widths)
     if isinstance(policy, CascadePolicy):
         options = tuple(case.chain(widths[: end + 1]) for end in range(len(widths)))
-        stands = np.ones((case.images, len(widths)), bool)
-        stands[:, :-1] = case.confidences[:, columns[:-1]] >= np.array(policy.confidences)
-        choice = stands.argmax(axis=1)
-    elif len(widths) == 1:
-        options, choice = (case.single(widths[0]),), np.zeros(case.images, np.intp)
-    else:
+    elif policy.asks_gate:
         choices = case.choices()
-        options, choice = tuple(choices[column] for column in columns), gate_choice(policy, case.gate_logits)
+        options = tuple(choices[column] for column in columns)
+    else:
+        options = (case.single(widths[0]),)
+    choice = positions(policy, case.gate_logits, case.confidences[:, columns])
     return Routing(options, choice, case.hits[np.arange(case.images), np.array(columns)[choice]])
 
 

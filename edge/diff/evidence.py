@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle.manifest import CascadePolicy, OperatingPoint
+from edge.bundle.manifest import OperatingPoint
 from edge.bundle.reader import Bundle
 from edge.errors import CalibrationError, MeasurementError
 from edge.profiling.history import LONGEST_MS
 from edge.profiling.latency_table import Entry, Run, load_latency
 from edge.profiling.statistics import samples_ms
-from edge.runtime.policy import gate_choice
+from edge.runtime.policy import positions
 from edge.runtime.predictions import Predictions, load_predictions
 from edge.runtime.route import Route
 
@@ -70,14 +70,8 @@ class Routed:
         if absent:
             raise CalibrationError(f"the predictions do not hold width {absent[0]}; run dsnet predict again")
         columns = np.searchsorted(widths, point.widths)
-        images = np.arange(len(predictions.label))
-        position = np.zeros(len(images), np.intp)
-        if isinstance(point.policy, CascadePolicy):
-            sure = predictions.confidence[:, columns[:-1]] >= np.array(point.policy.confidences)
-            position = np.column_stack([sure, np.ones(len(images), bool)]).argmax(axis=1)
-        elif point.policy.asks_gate:
-            position = gate_choice(point.policy, predictions.gate_logits)
-        return cls(position, predictions.hit[images, columns[position]])
+        position = positions(point.policy, predictions.gate_logits, predictions.confidence[:, columns])
+        return cls(position, predictions.hit[np.arange(len(position)), columns[position]])
 
 
 @dataclass(frozen=True)

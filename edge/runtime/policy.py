@@ -34,6 +34,19 @@ def next_width(policy: Policy, width: int, logits: NDArray[np.float32]) -> int |
     return policy.widths[position + 1]
 
 
+def positions(policy: Policy, gate_logits: NDArray[np.float32], confidences: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return, for n images at once, the position in the policy's width list that answers, [n].
+
+    `gate_logits` is [n, m], `confidences` [n, widths of the policy]: the top-1 probability of each. In a cascade all
+    narrower widths have run before the one that answers.
+    """
+    if isinstance(policy, CascadePolicy):
+        stands = np.ones(confidences.shape, bool)
+        stands[:, :-1] = confidences[:, :-1] >= np.array(policy.confidences)
+        return np.asarray(stands.argmax(axis=1))
+    return gate_choice(policy, gate_logits) if policy.asks_gate else np.zeros(len(confidences), np.intp)
+
+
 def gate_choice(policy: ThresholdPolicy | UtilityPolicy, gate_logits: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return, for gate logits [..., m], the position in the policy's width list [...]; the last where one is NaN."""
     if isinstance(policy, ThresholdPolicy):
