@@ -87,7 +87,7 @@ def _new_manifest(checkpoint: Checkpoint, request: Request) -> Manifest:
             Width(
                 index=width,
                 name=f"{spec.name}-{width:02d}",
-                channels=_channels(spec, width),
+                channels=spec.block_channels(width),
                 macs=spec.macs(width),
                 params=spec.params(width),
             )
@@ -97,11 +97,6 @@ def _new_manifest(checkpoint: Checkpoint, request: Request) -> Manifest:
         artifacts=[],
         provenance={"checkpoint_sha256": checkpoint.sha256, "checkpoint": checkpoint.provenance},
     )
-
-
-def _channels(spec: SupernetSpec, width: int) -> list[int]:
-    """Return the output channels of the stem and of every block."""
-    return [layer.out_channels[width] for layer in (spec.stem_layer, *(block.pointwise for block in spec.blocks))]
 
 
 def _write(out: Path, manifest: Manifest, new: Sequence[NewArtifact]) -> None:

@@ -1,4 +1,4 @@
-"""The layers of a network with their channels at every width, as `SupernetSpec` lays them out. No torch."""
+"""The parametrised layers of a network with their channels at every width. No torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -39,40 +39,3 @@ class LayerSpec:
         inputs = 1 if self.kind == "depthwise" else self.in_channels[width]
         has_bias = self.bias or self.statistics is not None
         return self.out_channels[width] * (inputs * self.kernel**2 + has_bias)
-
-
-@dataclass(frozen=True)
-class AttentionLayers:
-    """Squeeze-and-excitation: reduce → expand on pooled channels."""
-
-    reduce: LayerSpec
-    expand: LayerSpec
-    gate: LayerSpec | None
-    """The slimming head, which reads what is reduced; in the gate's block alone."""
-
-
-@dataclass(frozen=True)
-class BlockSpec:
-    """expansion → depthwise → attention → pointwise, of which a family has some, and perhaps a residual add."""
-
-    name: str
-    expansion: LayerSpec | None
-    depthwise: LayerSpec
-    attention: AttentionLayers | None
-    pointwise: LayerSpec
-    linear: bool
-    """Whether no activation follows the pointwise convolution."""
-    residual: bool
-    """Whether the block's input is added to its output."""
-
-    @property
-    def gate(self) -> LayerSpec | None:
-        """Return the slimming head, in the gate's block alone."""
-        return self.attention.gate if self.attention else None
-
-    @property
-    def layers(self) -> tuple[LayerSpec, ...]:
-        """Return the block's layers in the order they run."""
-        attention = (self.attention.reduce, self.attention.gate, self.attention.expand) if self.attention else ()
-        every = (self.expansion, self.depthwise, *attention, self.pointwise)
-        return tuple(layer for layer in every if layer)

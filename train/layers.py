@@ -45,10 +45,10 @@ class SlicedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(layer.out_channels[-1])) if layer.bias else None
 
     def forward(self, x: Tensor, width: int) -> Tensor:
-        """Map (n, c_in[w]) to (n, c_out[w])."""
+        """Map (n, c_in[w]), or pooled features (n, c_in[w], 1, 1), to (n, c_out[w])."""
         inputs, outputs = self.layer.in_channels[width], self.layer.out_channels[width]
         bias = None if self.bias is None else self.bias[:outputs]
-        return F.linear(x, self.weight[:outputs, :inputs], bias)
+        return F.linear(x.flatten(1), self.weight[:outputs, :inputs], bias)
 
 
 class Statistics(nn.Module):

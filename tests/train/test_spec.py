@@ -94,7 +94,7 @@ def test_a_residual_add_that_one_width_cannot_do_is_refused() -> None:
 
 
 def test_a_width_that_alone_would_add_where_the_network_does_not_cannot_be_cut_out() -> None:
-    assert MICRO_V2.restricted_to((0, 2)).blocks[3].residual is False
+    assert adds(MICRO_V2.restricted_to((0, 2))) == ["stages.1.1"]
     with pytest.raises(
         SpecError, match=r"widths \[1\] .* equal channels before and after stages.2.0, .* name other widths"
     ):
@@ -102,11 +102,15 @@ def test_a_width_that_alone_would_add_where_the_network_does_not_cannot_be_cut_o
 
 
 def test_inverted_residuals_add_where_stride_and_channels_allow() -> None:
-    assert {block.name: block.residual for block in MICRO_V2.blocks} == {
-        "stages.0.0": False, "stages.1.0": False, "stages.1.1": True, "stages.2.0": False,
-    }  # fmt: skip
-    assert [block.expansion is None for block in MICRO_V2.blocks] == [True, False, False, False]
-    assert MICRO_V2.blocks[1].depthwise.out_channels == (6, 12, 12), "expansion × the channels that come in"
+    assert adds(MICRO_V2) == ["stages.1.1"]
+    layers = {layer.name: layer for layer in MICRO_V2.layers}
+    expansions = [name for name in layers if name.endswith("expansion")]
+    assert expansions == ["stages.1.0.expansion", "stages.1.1.expansion", "stages.2.0.expansion"]
+    assert layers["stages.1.0.depthwise"].out_channels == (6, 12, 12), "expansion × the channels that come in"
+
+
+def adds(spec: SupernetSpec) -> list[str]:
+    return [node.output.name for node in spec.graph.nodes if node.op == "add"]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +178,7 @@ def test_a_restricted_spec_costs_what_its_widths_cost_in_the_original(name: str,
     assert restricted.name == f"{name}_w{'_'.join(map(str, widths))}"
     assert restricted.gate is None
     assert (restricted.n_widths, restricted.largest) == (len(widths), len(widths) - 1)
-    gates = [block.gate for block in spec.blocks if block.gate]
+    gates = [layer for layer in spec.layers if layer.name == "gate"]
     for index, width in enumerate(widths):
         assert restricted.macs(index) == spec.macs(width) - sum(gate.macs(width) for gate in gates)
         assert restricted.params(index) == spec.params(width) - sum(gate.params(width) for gate in gates)
