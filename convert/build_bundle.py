@@ -1,7 +1,7 @@
 """Checkpoint → bundle: convert for one runtime, check, and write; every hash in the bundle is right at any moment."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def _new_manifest(checkpoint: Checkpoint, request: Request) -> Manifest:
         format=FORMAT,
         model=Model(
             name=spec.name,
-            spec=_plain(asdict(spec)),
+            spec=_plain(spec.to_dict()),
             classes=list(request.classes),
             input_size=spec.resolution,
             mean=list(spec.mean),

@@ -24,6 +24,8 @@ class LayerSlice:
     out_channels: int
     in_channels: int
     """Input channels of the weight tensor's range: 1 for a depthwise layer."""
+    kernel: int
+    """Side of the square kernel."""
     statistics: int | None
     """Index of the batch-norm statistics; None where the layer has no batch norm."""
     after: str | None = None
@@ -110,9 +112,17 @@ class WeightLevels:
 
 
 def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:
-    """Return, per layer name, the ranges its weight is used in; each must contain the one before it."""
+    """Return, per layer name, the ranges its weight is used in; each must contain the one before it.
+
+    A SliceError names a layer whose ranges are not nested, or whose kernel differs: no layout holds that yet.
+    """
     levels = {}
     for name, pieces in uses_of_layers(programs).items():
+        if len(kernels := sorted({piece.kernel for piece in pieces})) > 1:
+            raise SliceError(
+                f"layer {name}: its kernel is {kernels[0]} pixels wide at some of the widths and {kernels[-1]} at "
+                "others, which no bundle can nest yet; choose --widths of one kernel size"
+            )
         used = {(piece.out_channels, piece.in_channels) for piece in pieces}
         outs, ins = zip(*sorted(used), strict=True)
         if list(ins) != sorted(ins):
@@ -132,5 +142,6 @@ def _slice(layer: LayerSpec, width: int) -> LayerSlice:
         layer,
         layer.out_channels[width],
         1 if layer.kind == "depthwise" else layer.in_channels[width],
+        layer.kernel_at(width),
         layer.statistics[width] if layer.statistics is not None else None,
     )

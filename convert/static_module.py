@@ -77,8 +77,8 @@ def _convolution(piece: LayerSlice, tensors: Tensors, epsilon: float) -> nn.Conv
     weight, bias = fold(tensors, piece, epsilon)
     groups = piece.out_channels if piece.layer.kind == "depthwise" else 1
     conv = nn.Conv2d(
-        piece.in_channels * groups, piece.out_channels, piece.layer.kernel, piece.layer.stride,
-        padding=piece.layer.kernel // 2, groups=groups,
+        piece.in_channels * groups, piece.out_channels, piece.kernel, piece.layer.stride,
+        padding=piece.kernel // 2, groups=groups,
     )  # fmt: skip
     conv.weight = nn.Parameter(torch.from_numpy(weight), requires_grad=False)
     conv.bias = nn.Parameter(torch.from_numpy(bias.copy()), requires_grad=False)

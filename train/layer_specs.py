@@ -16,6 +16,7 @@ class LayerSpec:
     in_channels: tuple[int, ...]
     out_channels: tuple[int, ...]
     kernel: int
+    """Side of the square kernel, at its widest."""
     stride: int
     bias: bool
     statistics: tuple[int, ...] | None
@@ -24,6 +25,13 @@ class LayerSpec:
     """Side of the square output in pixels."""
     switchable: bool = False
     """Whether every set of batch-norm statistics has an affine of its own."""
+    kernels: tuple[int, ...] | None = None
+    """Side of a depthwise kernel for every index, where it is sliced. The weight tensor is then [c, 1, positions] with
+    the positions centre-out, so that a smaller kernel is a prefix of a larger one's."""
+
+    def kernel_at(self, width: int) -> int:
+        """Return the side of the kernel at `width`."""
+        return self.kernels[width] if self.kernels else self.kernel
 
     def batch_norm_affine(self, statistics: int) -> str:
         """Return the prefix of the gamma and beta that go with a set of statistics: PREFIX.weight, PREFIX.bias."""
@@ -32,10 +40,23 @@ class LayerSpec:
     def macs(self, width: int) -> int:
         """Return the multiply-accumulates of this layer at `width`."""
         inputs = 1 if self.kind == "depthwise" else self.in_channels[width]
-        return self.out_channels[width] * inputs * self.kernel**2 * self.output_size**2
+        return self.out_channels[width] * inputs * self.kernel_at(width) ** 2 * self.output_size**2
 
     def params(self, width: int) -> int:
         """Return the weights of this layer at `width`, batch norm folded (one bias per output channel)."""
         inputs = 1 if self.kind == "depthwise" else self.in_channels[width]
         has_bias = self.bias or self.statistics is not None
-        return self.out_channels[width] * (inputs * self.kernel**2 + has_bias)
+        return self.out_channels[width] * (inputs * self.kernel_at(width) ** 2 + has_bias)
+
+
+def centre_out(kernel: int) -> list[int]:
+    """Return, for the pixels of a kernel row by row, where each is stored: the centre first, then ring after ring.
+
+    DS-Net++ (Li et al., "DS-Net++: Dynamic Weight Slicing", 2021) slices kernels; how it stores them is not published,
+    so this order is a reconstruction. Within a ring, rows come one after the other; the order of a smaller kernel is
+    thus the beginning of a larger one's.
+    """
+    reach = range(-(kernel // 2), kernel // 2 + 1)
+    pixels = [(row, column) for row in reach for column in reach]
+    stored = sorted(pixels, key=lambda pixel: max(map(abs, pixel)))
+    return [stored.index(pixel) for pixel in pixels]

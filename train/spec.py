@@ -48,6 +48,9 @@ class StageSpec:
     widest: int | None = None
     """Output channels that the attention reading them is sized for; None: the last of `channels`. A network cut from a
     wider one keeps that one's."""
+    kernels: tuple[int, ...] | None = None
+    """Sides of the depthwise kernels of all blocks but the first, ascending, one per width; a smaller one is the centre
+    of the larger ones. None: `kernel` at every width. The first block may run before the gate and has `kernel`."""
 
     def index(self, width: int, n_widths: int, routed: bool) -> int:
         """Return which entry of `channels` (and which set of batch-norm statistics) `width` uses."""
@@ -123,7 +126,7 @@ class SupernetSpec:
     def largest(self) -> int:
         """Return the index of the training-only largest network (the last width where no other stage widens)."""
         places = range(-1, len(self.stages))
-        widens = any(len(self.stage_at(place).channels) > 1 and not self._is_routed(place) for place in places)
+        widens = any(len(self.stage_at(place).channels) > 1 and not self.is_routed(place) for place in places)
         return self.n_widths if widens else self.n_widths - 1
 
     @property
@@ -157,7 +160,15 @@ class SupernetSpec:
 
     def to_json(self) -> str:
         """Return the spec as one line of JSON; `from_json` reads it back equal."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps(self.to_dict(), separators=(",", ":"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as plain data; `from_dict` reads it back equal."""
+        values = asdict(self)
+        for stage in (values["stem"], values["head"] or {}, *values["stages"]):
+            if stage.get("kernels") is None:  # as written before there were any
+                stage.pop("kernels", None)
+        return values
 
     @classmethod
     def from_json(cls, text: str) -> "SupernetSpec":
@@ -233,9 +244,10 @@ class SupernetSpec:
 
     def _restricted(self, place: int, widths: Sequence[int]) -> StageSpec:
         stage = self.stage_at(place)
-        indices = widths if self._is_routed(place) else (0,)
+        indices = widths if self.is_routed(place) else (0,)
         channels = tuple(stage.channels[index] for index in indices)
-        return replace(stage, channels=channels, widest=stage.widest or stage.channels[-1])
+        kernels = stage.kernels and tuple(stage.kernels[index] for index in indices)
+        return replace(stage, channels=channels, kernels=kernels, widest=stage.widest or stage.channels[-1])
 
     def same(self, channels: int) -> tuple[int, ...]:
         """Return a channel count that is the same at every index."""
@@ -254,10 +266,10 @@ class SupernetSpec:
 
     def statistics_at(self, place: int) -> tuple[int, ...]:
         """Return which set of its batch-norm statistics the stage at a place uses, for every index 0 … largest."""
-        stage, routed = self.stage_at(place), self._is_routed(place)
+        stage, routed = self.stage_at(place), self.is_routed(place)
         return tuple(stage.index(width, self.n_widths, routed) for width in range(self.largest + 1))
 
-    def _is_routed(self, place: int) -> bool:
+    def is_routed(self, place: int) -> bool:
         """Return whether a stage has one channel count per width: with a gate, the gate's stage and those after it."""
         if self.gate is not None and place < len(self.stages):
             return place >= self.gate.stage

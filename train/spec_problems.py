@@ -40,12 +40,15 @@ def spec_problems(spec: "SupernetSpec") -> list[str]:
     if not 1 <= len(spec.stages) <= 32:
         return [*found, f"{len(spec.stages)} stages; valid: 1…32"]
     head = [("head", spec.head)] if spec.head else []
+    depthwise = [name for name, family in FAMILIES.items() if family.has_depthwise]
     expanding = [name for name, family in FAMILIES.items() if family.expands]
     for label, stage in [("stem", spec.stem), *((f"stage {i}", stage) for i, stage in enumerate(spec.stages)), *head]:
         found += [f"{label}: {clause}" for clause in _stage_problems(stage)]
         if stage.expansion != 1 and (spec.family not in expanding or label in ("stem", "head")):
             families = " or ".join(expanding)
             found.append(f"{label}: expansion {stage.expansion}; only stages of family {families} have one")
+        if stage.kernels is not None and (spec.family not in depthwise or label in ("stem", "head")):
+            found.append(f"{label}: kernels; only stages of family {' or '.join(depthwise)} have any")
     if spec.head and (spec.head.depth, spec.head.stride, spec.head.kernel) != (1, 1, 1):
         found.append("head: depth, stride and kernel must be 1")
     if sum(stage.depth for stage in spec.stages if _whole(stage.depth, 1, MAX_DEPTH)) > MAX_DEPTH:
@@ -67,7 +70,13 @@ def _stage_problems(stage: "StageSpec") -> list[str]:
         found.append(f"expansion {stage.expansion} is not within 1…{MAX_EXPANSION}")
     if not _whole(stage.kernel, 1, 15) or stage.kernel % 2 == 0:
         found.append(f"kernel {stage.kernel} must be odd and within 1…15")
+    if stage.kernels is not None and not _are_kernels(stage.kernels):
+        found.append(f"kernels {list(stage.kernels)} must be odd, within 1…15 and not decrease")
     return found
+
+
+def _are_kernels(kernels: tuple[int, ...]) -> bool:
+    return all(_whole(k, 1, 15) and k % 2 for k in kernels) and list(kernels) == sorted(kernels)
 
 
 def _routing_problems(spec: "SupernetSpec") -> list[str]:
@@ -84,6 +93,8 @@ def _routing_problems(spec: "SupernetSpec") -> list[str]:
             found.append(f"{label} has {count} channel counts; from the gate's stage on, {spec.n_widths} are needed")
         elif spec.gate is not None and number < spec.gate.stage and count > 2:
             found.append(f"{label} has {count} channel counts; before the gate, 1 or 2 are valid (narrow, wide)")
+        if stage.kernels is not None and not (spec.is_routed(number) and len(stage.kernels) == spec.n_widths):
+            found.append(f"{label}: {len(stage.kernels)} kernels; a stage of {spec.n_widths} widths has one for each")
     if spec.head and len(spec.head.channels) not in (1, spec.n_widths):
         found.append(f"head has {len(spec.head.channels)} channel counts; valid: 1, or {spec.n_widths} (routed)")
     return found or [*_gate_problems(spec), *FAMILIES[spec.family].problems(spec)]

@@ -24,6 +24,8 @@ class Family:
     """What of a spec, sound in itself, the family cannot lay out: one clause each."""
     expands: bool = False
     """Whether a stage may have an expansion."""
+    has_depthwise: bool = True
+    """Whether blocks have a depthwise convolution, whose kernel a stage may slice."""
     has_attention: bool = False
     """Whether blocks have an attention, which a gate on the trunk reads."""
 

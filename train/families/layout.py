@@ -30,8 +30,10 @@ class Layout:
         """Add a convolution with batch norm."""
         return self._normalised(x, "conv", name, channels, statistics, kernel, stride)
 
-    def depthwise(self, x: Value, name: str, statistics: tuple[int, ...], kernel: int, stride: int) -> Value:
-        """Add a depthwise convolution with batch norm."""
+    def depthwise(
+        self, x: Value, name: str, statistics: tuple[int, ...], kernel: int | tuple[int, ...], stride: int
+    ) -> Value:
+        """Add a depthwise convolution with batch norm; kernel: a side, or one for every index."""
         return self._normalised(x, "depthwise", name, x.channels, statistics, kernel, stride)
 
     def biased(self, x: Value, name: str, channels: tuple[int, ...], kernel: int = 1, stride: int = 1) -> Value:
@@ -84,10 +86,14 @@ class Layout:
 
     def _normalised(
         self, x: Value, kind: Literal["conv", "depthwise"], name: str,
-        channels: tuple[int, ...], statistics: tuple[int, ...], kernel: int, stride: int,
+        channels: tuple[int, ...], statistics: tuple[int, ...], kernel: int | tuple[int, ...], stride: int,
     ) -> Value:  # fmt: skip
         side, switchable = -(-x.side // stride), self.spec.batch_norm == "switchable"
-        layer = LayerSpec(name, kind, x.channels, channels, kernel, stride, False, statistics, side, switchable)
+        widest, kernels = (kernel, None) if isinstance(kernel, int) else (kernel[-1], kernel)
+        layer = LayerSpec(
+            name, kind, x.channels, channels, widest,
+            stride, False, statistics, side, switchable, kernels,
+        )  # fmt: skip
         return self._add("conv", (x,), Value(name, channels, side), layer)
 
     def _add(self, op: Op, inputs: tuple[Value, ...], output: Value, layer: LayerSpec | None = None) -> Value:

@@ -94,7 +94,10 @@ def _expansion(layout: Layout, x: Value, block: _Block) -> Value:
 
 def _depthwise(layout: Layout, x: Value, block: _Block) -> Value:
     spec = layout.spec
-    kernel, statistics = spec.stages[block.place].kernel, spec.statistics_at(block.before)
+    stage, statistics = spec.stages[block.place], spec.statistics_at(block.before)
+    kernel: int | tuple[int, ...] = stage.kernel
+    if stage.kernels and block.depth:
+        kernel = tuple(stage.kernels[index] for index in statistics)
     return layout.activation(layout.depthwise(x, f"{block.name}.depthwise", statistics, kernel, block.stride))
 
 
