@@ -61,7 +61,8 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class GateSpec:
-    """The gate on the trunk, DS-Net's slimming head: it sits on the attention of the first block of `stage`."""
+    """The gate on the trunk: DS-Net's slimming head on the attention of the first block of `stage`; in a ResNet, which
+    has no attention, a small head on the input of `stage`."""
 
     stage: int
     """Index into `SupernetSpec.stages`; this stage and all later ones are routed."""
@@ -97,7 +98,7 @@ class SupernetSpec:
     gate: GateSpec | None
     activation: Activation = "silu"
     attention_ratio: float = 0.25
-    """Reduced channels of the attention head over its widest input channels; other families have no attention."""
+    """Reduced channels of the attention head over its widest input channels; in a ResNet, of the gate's."""
     dropout: float = 0.2
     """Dropout before the classifier, applied to the largest network in training only."""
     bn_epsilon: float = 1e-5

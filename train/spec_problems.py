@@ -104,8 +104,8 @@ def _gate_problems(spec: "SupernetSpec") -> list[str]:
     found = []
     if spec.gate and spec.side_gate:
         found.append("a gate and a side_gate; one decides")
-    if spec.gate and not FAMILIES[spec.family].has_attention:
-        found.append(f"a gate on the trunk reads the attention, which family {spec.family} lacks; give it a side_gate")
+    if spec.gate and not FAMILIES[spec.family].has_gate:
+        found.append(f"family {spec.family} has no place for a gate on the trunk; give it a side_gate")
     for gate in (spec.gate, spec.side_gate):
         if gate is None:
             continue

@@ -47,8 +47,8 @@ def test_the_largest_network_is_the_widest_where_nothing_else_widens() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"family": "resnet"}, "family 'resnet' is unknown (valid: ds_mbv1, mobilenet_v1, mobilenet_v2)"),
-        ({"family": "mobilenet_v1"}, "a gate on the trunk reads the attention, which family mobilenet_v1 lacks"),
+        ({"family": "resnet"}, "family 'resnet' is unknown (valid: ds_mbv1, mobilenet_v1, mobilenet_v2, resnet_basic"),
+        ({"family": "mobilenet_v1"}, "family mobilenet_v1 has no place for a gate on the trunk; give it a side_gate"),
         ({"head": StageSpec((8,), 2, 1, kernel=1)}, "head: depth, stride and kernel must be 1"),
         ({"head": StageSpec((8, 9), 1, 1, kernel=1)}, "head has 2 channel counts; valid: 1, or 5 (routed)"),
         ({"stem": StageSpec((4, 6), 1, 1, expansion=2)}, "stem: expansion 2; only stages of family mobilenet_v2"),
@@ -178,7 +178,7 @@ def test_a_restricted_spec_costs_what_its_widths_cost_in_the_original(name: str,
     assert restricted.name == f"{name}_w{'_'.join(map(str, widths))}"
     assert restricted.gate is None
     assert (restricted.n_widths, restricted.largest) == (len(widths), len(widths) - 1)
-    gates = [layer for layer in spec.layers if layer.name == "gate"]
+    gates = [layer for layer in spec.layers if layer.name.startswith("gate")]
     for index, width in enumerate(widths):
         assert restricted.macs(index) == spec.macs(width) - sum(gate.macs(width) for gate in gates)
         assert restricted.params(index) == spec.params(width) - sum(gate.params(width) for gate in gates)

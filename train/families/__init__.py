@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from train.families import mobilenet
+from train.families import mobilenet, resnet
 from train.graph import Graph
 
 if TYPE_CHECKING:
@@ -26,12 +26,25 @@ class Family:
     """Whether a stage may have an expansion."""
     has_depthwise: bool = True
     """Whether blocks have a depthwise convolution, whose kernel a stage may slice."""
-    has_attention: bool = False
-    """Whether blocks have an attention, which a gate on the trunk reads."""
+    has_gate: bool = False
+    """Whether a gate may sit on the trunk."""
+    begins_as_identity: bool = False
+    """Whether training begins with residual branches that add nothing: the last gamma of each is 0, as is usual for
+    ResNets (Goyal et al., 2017, arXiv 1706.02677, section 5.1)."""
 
 
 FAMILIES = {
-    "ds_mbv1": Family(mobilenet.ds_mbv1, has_attention=True),
+    "ds_mbv1": Family(mobilenet.ds_mbv1, has_gate=True),
     "mobilenet_v1": Family(mobilenet.mobilenet_v1),
     "mobilenet_v2": Family(mobilenet.mobilenet_v2, mobilenet.unequal_residuals, expands=True),
+    "resnet_basic": Family(
+        resnet.resnet_basic, resnet.basic_problems, has_depthwise=False, has_gate=True, begins_as_identity=True
+    ),
+    "resnet_bottleneck": Family(
+        resnet.resnet_bottleneck,
+        resnet.bottleneck_problems,
+        has_depthwise=False,
+        has_gate=True,
+        begins_as_identity=True,
+    ),
 }

@@ -55,6 +55,10 @@ class Layout:
         """Add the mean over all pixels."""
         return self._add("mean_pool", (x,), Value(f"{x.name}.mean_pool", x.channels, 1))
 
+    def max_pool(self, x: Value) -> Value:
+        """Add the maximum over 3×3 pixels, stride 2."""
+        return self._add("max_pool", (x,), Value(f"{x.name}.max_pool", x.channels, -(-x.side // 2)))
+
     def trunk_gate(self, trunk: Value, features: Value, head: Value) -> None:
         """Say that the gate reads `trunk`, answers `head`, and the chosen width goes on from `features`."""
         self.decision = Decision(trunk, head, features)
