@@ -26,7 +26,7 @@ from convert.artifacts import Request
 from convert.build_bundle import build_bundle
 from convert.images import CheckImages, noise_images
 from convert.quiet import quiet
-from convert.slice_plan import ProgramPlan, plan_programs
+from convert.slice_plan import whole_program
 from convert.static_module import static_module
 from edge.bundle.manifest import Artifact, ThresholdPolicy
 from edge.bundle.nested.weights import weights_files
@@ -114,7 +114,7 @@ def stock_exports(checkpoint: Checkpoint, converted: Converted, images: CheckIma
     pictures = [torch.from_numpy(image).permute(0, 3, 1, 2).contiguous() for image in images.images]
     seconds = 0.0
     for width in converted.widths:
-        module = static_module(checkpoint.spec, _whole_plan(checkpoint.spec, width), checkpoint.tensors)
+        module = static_module(checkpoint.spec, whole_program(checkpoint.spec, width), checkpoint.tensors)
         start = time.perf_counter()
         with quiet():
             if converted.artifact.precision == "int8":
@@ -130,11 +130,6 @@ def stock_exports(checkpoint: Checkpoint, converted: Converted, images: CheckIma
         seconds += time.perf_counter() - start
         converted.whole(width).write_bytes(data)
     return seconds
-
-
-def _whole_plan(spec: SupernetSpec, width: int) -> ProgramPlan:
-    prefix, tail = plan_programs(spec, [width])
-    return ProgramPlan("net", width, (*(piece for piece in prefix.layers if piece.name != "gate"), *tail.layers))
 
 
 def compare_bytes(converted: Converted) -> dict[str, Any]:

@@ -32,8 +32,8 @@ from convert.litert.artifacts import artifact_file
 from convert.litert.float_graph import bind
 from convert.litert.frontend import load_frontend
 from convert.litert.quantize import PRECISIONS, Precision
-from convert.slice_plan import LayerSlice, ProgramPlan, plan_programs
-from convert.static_module import input_shape, static_module
+from convert.slice_plan import whole_program
+from convert.static_module import static_module
 from edge.bundle.litert.hydrate import hydrate, hydrate_monolithic, hydrate_program
 from edge.bundle.manifest import Artifact
 from edge.bundle.reader import open_bundle
@@ -89,16 +89,11 @@ def stock_exports(checkpoint: Checkpoint, widths: Sequence[int], images: CheckIm
     frontend = load_frontend("onnx2tf")
     start = time.perf_counter()
     for width in widths:
-        prefix, tail = plan_programs(spec, [width])
-        plan = ProgramPlan("net", width, _without_gate(prefix) + tail.layers)
-        exported = frontend(static_module(spec, plan, tensors), input_shape(spec, plan))
+        plan = whole_program(spec, width)
+        exported = frontend(static_module(spec, plan, tensors), plan.input_shape)
         graph = bind(exported, plan, tensors, spec.bn_epsilon)
         quantize_activations(graph, observe(graph, [{"image": image} for image in images.images]))
     return time.perf_counter() - start
-
-
-def _without_gate(plan: ProgramPlan) -> tuple[LayerSlice, ...]:
-    return tuple(piece for piece in plan.layers if piece.name != "gate")
 
 
 def compare_bytes(converted: Converted) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Checkpoint → bundle: convert for one runtime, check, and write; every hash in the bundle is right at any moment."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def _new_manifest(checkpoint: Checkpoint, request: Request) -> Manifest:
         format=FORMAT,
         model=Model(
             name=spec.name,
-            spec=_plain(asdict(spec)),
+            spec=_plain(spec.to_dict()),
             classes=list(request.classes),
             input_size=spec.resolution,
             mean=list(spec.mean),
@@ -87,7 +87,7 @@ def _new_manifest(checkpoint: Checkpoint, request: Request) -> Manifest:
             Width(
                 index=width,
                 name=f"{spec.name}-{width:02d}",
-                channels=_channels(spec, width),
+                channels=spec.block_channels(width),
                 macs=spec.macs(width),
                 params=spec.params(width),
             )
@@ -97,11 +97,6 @@ def _new_manifest(checkpoint: Checkpoint, request: Request) -> Manifest:
         artifacts=[],
         provenance={"checkpoint_sha256": checkpoint.sha256, "checkpoint": checkpoint.provenance},
     )
-
-
-def _channels(spec: SupernetSpec, width: int) -> list[int]:
-    """Return the output channels of the stem and of every block."""
-    return [layer.out_channels[width] for layer in (spec.stem_layer, *(block.pointwise for block in spec.blocks))]
 
 
 def _write(out: Path, manifest: Manifest, new: Sequence[NewArtifact]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.slice_plan import LayerSlice
+from train.layer_specs import centre_out
 
 Float = NDArray[np.float32]
 Tensors = Mapping[str, Float]
@@ -50,6 +51,8 @@ def weight_slice(tensors: Tensors, piece: LayerSlice) -> Float:
     weight = tensors[f"{piece.name}.weight"]
     if piece.layer.kind == "linear":
         weight = weight[:, :, None, None]
+    if piece.layer.kernels:
+        weight = weight[:, :, centre_out(piece.kernel)].reshape(*weight.shape[:2], piece.kernel, piece.kernel)
     return weight[: piece.out_channels, : piece.in_channels]
 
 

@@ -54,4 +54,4 @@ def _sign_layer(piece: LayerSlice) -> LayerSlice:
     channels = (piece.out_channels,)
     name = f"{piece.name}_sign_{piece.statistics:02d}"
     layer = LayerSpec(name, "depthwise", channels, channels, 1, 1, False, None, piece.layer.output_size)
-    return LayerSlice(layer, piece.out_channels, 1, None, after=piece.name)
+    return LayerSlice(layer, piece.out_channels, 1, 1, None, after=piece.name)

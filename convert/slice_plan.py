@@ -1,14 +1,15 @@
-"""Which prefix range of which tensor every program of a supernet uses. No torch.
+"""Which part of the graph every program of a supernet runs, and which prefix range of which tensor it uses. No torch.
 
 A program is one callable unit: `prefix` runs for every image, `tail_NN` continues from its features at width NN
 (networks without a gate on the trunk have `net_NN` instead: the whole slice; a side gate is the program `gate`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from convert.errors import SliceError
+from train.graph import Cut, Value
 from train.layer_specs import LayerSpec
 from train.spec import SupernetSpec
 
@@ -23,6 +24,8 @@ class LayerSlice:
     out_channels: int
     in_channels: int
     """Input channels of the weight tensor's range: 1 for a depthwise layer."""
+    kernel: int
+    """Side of the square kernel."""
     statistics: int | None
     """Index of the batch-norm statistics; None where the layer has no batch norm."""
     after: str | None = None
@@ -36,16 +39,26 @@ class LayerSlice:
 
 @dataclass(frozen=True)
 class ProgramPlan:
-    """One program and its layers in the order they run."""
+    """One program: a cut of the spec's graph, and the slices of its layers."""
 
     role: Role
     width: int | None
+    cut: Cut
     layers: tuple[LayerSlice, ...]
 
     @property
     def name(self) -> str:
         """Return the program's name, the same in every runtime."""
         return self.role if self.width is None else f"{self.role}_{self.width:02d}"
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Return the shape of its one input, NCHW, batch 1."""
+        return self.shape_of(self.cut.given)
+
+    def shape_of(self, value: Value) -> tuple[int, int, int, int]:
+        """Return the shape of one of its values, NCHW, batch 1."""
+        return 1, value.channels[self.width or 0], value.side, value.side
 
 
 def plan_programs(spec: SupernetSpec, widths: Sequence[int]) -> tuple[ProgramPlan, ...]:
@@ -55,18 +68,20 @@ def plan_programs(spec: SupernetSpec, widths: Sequence[int]) -> tuple[ProgramPla
         raise SliceError(
             f"widths {list(widths)} are not ascending choices of 0…{spec.n_widths - 1} of {spec.name}; change --widths"
         )
-    if spec.gate is None:
-        gate = (ProgramPlan("gate", None, _slices(spec.side_gate_layers, 0)),) if spec.side_gate else ()
-        return (*gate, *(ProgramPlan("net", width, _slices(spec.network_layers, width)) for width in widths))
-    gate_block = spec.blocks[spec.gate_block]
-    before = (spec.stem_layer, *(layer for block in spec.blocks[: spec.gate_block] for layer in block.layers))
-    after = spec.network_layers[spec.network_layers.index(gate_block.pointwise) + 1 :]
-    prefix = (*before, *(layer for layer in gate_block.layers if layer is not gate_block.pointwise))
-    tail = (gate_block.pointwise, *after)
-    return (
-        ProgramPlan("prefix", None, _slices(prefix, 0)),
-        *(ProgramPlan("tail", width, _slices(tail, width)) for width in widths),
-    )
+    graph, decision = spec.graph, spec.graph.decision
+    if decision is None:
+        return tuple(whole_program(spec, width) for width in widths)
+    if decision.features == graph.image:
+        gate = _program("gate", None, graph.cut(graph.image, decision.logits))
+        return (gate, *(whole_program(spec, width) for width in widths))
+    prefix = graph.cut(graph.image, decision.features, decision.logits)
+    tail = graph.cut(decision.features, graph.logits)
+    return (_program("prefix", None, prefix), *(_program("tail", width, tail) for width in widths))
+
+
+def whole_program(spec: SupernetSpec, width: int) -> ProgramPlan:
+    """Return one width as a single program from image to logits, without a gate."""
+    return _program("net", width, spec.graph.cut(spec.graph.image, spec.graph.logits))
 
 
 def uses_of_layers(programs: Sequence[ProgramPlan]) -> dict[str, list[LayerSlice]]:
@@ -97,9 +112,17 @@ class WeightLevels:
 
 
 def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:
-    """Return, per layer name, the ranges its weight is used in; each must contain the one before it."""
+    """Return, per layer name, the ranges its weight is used in; each must contain the one before it.
+
+    A SliceError names a layer whose ranges are not nested, or whose kernel differs: no layout holds that yet.
+    """
     levels = {}
     for name, pieces in uses_of_layers(programs).items():
+        if len(kernels := sorted({piece.kernel for piece in pieces})) > 1:
+            raise SliceError(
+                f"layer {name}: its kernel is {kernels[0]} pixels wide at some of the widths and {kernels[-1]} at "
+                "others, which no bundle can nest yet; choose --widths of one kernel size"
+            )
         used = {(piece.out_channels, piece.in_channels) for piece in pieces}
         outs, ins = zip(*sorted(used), strict=True)
         if list(ins) != sorted(ins):
@@ -110,13 +133,15 @@ def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:
     return levels
 
 
-def _slices(layers: Iterable[LayerSpec], width: int) -> tuple[LayerSlice, ...]:
-    return tuple(
-        LayerSlice(
-            layer,
-            layer.out_channels[width],
-            1 if layer.kind == "depthwise" else layer.in_channels[width],
-            layer.statistics[width] if layer.statistics is not None else None,
-        )
-        for layer in layers
+def _program(role: Role, width: int | None, cut: Cut) -> ProgramPlan:
+    return ProgramPlan(role, width, cut, tuple(_slice(layer, width or 0) for layer in cut.layers))
+
+
+def _slice(layer: LayerSpec, width: int) -> LayerSlice:
+    return LayerSlice(
+        layer,
+        layer.out_channels[width],
+        1 if layer.kind == "depthwise" else layer.in_channels[width],
+        layer.kernel_at(width),
+        layer.statistics[width] if layer.statistics is not None else None,
     )

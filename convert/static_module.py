@@ -5,21 +5,31 @@ int8 filters for convolutions alone. Pooling keeps its two spatial axes for the 
 program, in every runtime.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from convert.fold import Tensors, fold
 from convert.slice_plan import LayerSlice, ProgramPlan
-from train.layer_specs import AttentionLayers, BlockSpec
+from train.graph import Node, Op
 from train.spec import SupernetSpec
 
-ACTIVATIONS = {
+FUNCTIONS: dict[Op, Callable[..., Tensor]] = {
     "silu": functional.silu,
     "relu": functional.relu,
     "relu6": functional.relu6,
     "hardswish": functional.hardswish,
+    "sigmoid": torch.sigmoid,
+    "multiply": torch.mul,
+    "add": torch.add,
+    "mean_pool": partial(torch.mean, dim=(2, 3), keepdim=True),
+    "max_pool": partial(functional.max_pool2d, kernel_size=3, stride=2, padding=1),
+    "dropout": lambda x: x,
 }
+"""Operations without weights."""
 
 
 class StaticProgram(nn.Module):
@@ -32,15 +42,7 @@ class StaticProgram(nn.Module):
         super().__init__()
         self.name, self.role = program.name, program.role
         self.epsilon = spec.bn_epsilon
-        self.activation = ACTIVATIONS[spec.activation]
-        self.spec = spec
-        gate_block = spec.gate_block if spec.gate else 0
-        self.blocks: tuple[BlockSpec, ...] = {
-            "prefix": spec.blocks[: gate_block + 1],
-            "tail": spec.blocks[gate_block:],
-            "gate": (),
-            "net": spec.blocks,
-        }[program.role]
+        self.cut = program.cut
         # Module names must not hold dots; layer names do.
         self.layers = nn.ModuleDict()
         slices: dict[nn.Module, LayerSlice] = {}
@@ -53,47 +55,18 @@ class StaticProgram(nn.Module):
         self.pieces = {name: slices[made] for name, made in self.named_modules() if made in slices}
         """Every convolution's slice, by the module's name."""
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Run the program; x is [1, 3, s, s], or for a tail the prefix's features [1, c, h, w]."""
-        if self.role == "gate":
-            return self._side_gate(x)
-        x = self._pointwise(x, self.blocks[0]) if self.role == "tail" else self.activation(self._layer("stem", x))
-        for block in self.blocks[1:] if self.role == "tail" else self.blocks:
-            inner = self._depthwise(x, block)
-            if block.attention:
-                trunk = self._trunk(inner, block.attention)
-                inner = inner * torch.sigmoid(self._layer(block.attention.expand.name, trunk))
-                if block.gate and self.role == "prefix":
-                    return inner, self._layer(block.gate.name, trunk).flatten(1)
-            out = self._pointwise(inner, block)
-            x = x + out if block.residual else out
-        if self.spec.head:
-            x = self.activation(self._layer("head", x))
-        return self._layer("classifier", x.mean((2, 3), keepdim=True)).flatten(1)
+        outputs = self.cut.run(x, self._operate)
+        return outputs if len(outputs) > 1 else outputs[0]
 
-    def _layer(self, name: str, x: Tensor) -> Tensor:
-        out: Tensor = self.layers[_key(name)](x)
-        return out
-
-    def _depthwise(self, x: Tensor, block: BlockSpec) -> Tensor:
-        if block.expansion:
-            x = self.activation(self._layer(block.expansion.name, x))
-        return self.activation(self._layer(block.depthwise.name, x))
-
-    def _trunk(self, x: Tensor, attention: AttentionLayers) -> Tensor:
-        return functional.relu(self._layer(attention.reduce.name, x.mean((2, 3), keepdim=True)))
-
-    def _pointwise(self, x: Tensor, block: BlockSpec) -> Tensor:
-        out = self._layer(block.pointwise.name, x)
-        return out if block.linear else self.activation(out)
-
-    def _side_gate(self, image: Tensor) -> Tensor:
-        assert self.spec.side_gate is not None
-        x = functional.avg_pool2d(image, image.shape[-1] // self.spec.side_gate.resolution)
-        *convolutions, logits = self.spec.side_gate_layers
-        for layer in convolutions:
-            x = functional.relu(self._layer(layer.name, x))
-        return self._layer(logits.name, x.mean((2, 3), keepdim=True)).flatten(1)
+    def _operate(self, node: Node, inputs: Sequence[Tensor]) -> Tensor:
+        if node.layer is not None:
+            out: Tensor = self.layers[_key(node.layer.name)](*inputs)
+            return out.flatten(1) if node.op == "logits" else out
+        if node.op == "average_pool":
+            return functional.avg_pool2d(inputs[0], inputs[0].shape[-1] // node.output.side)
+        return FUNCTIONS[node.op](*inputs)
 
 
 def static_module(spec: SupernetSpec, program: ProgramPlan, tensors: Tensors) -> StaticProgram:
@@ -101,21 +74,12 @@ def static_module(spec: SupernetSpec, program: ProgramPlan, tensors: Tensors) ->
     return StaticProgram(spec, program, tensors).eval()
 
 
-def input_shape(spec: SupernetSpec, program: ProgramPlan) -> tuple[int, int, int, int]:
-    """Return the program's input shape, NCHW."""
-    if program.role != "tail":
-        return 1, 3, spec.resolution, spec.resolution
-    gate_block = spec.blocks[spec.gate_block]
-    size = gate_block.depthwise.output_size
-    return 1, gate_block.depthwise.out_channels[0], size, size
-
-
 def _convolution(piece: LayerSlice, tensors: Tensors, epsilon: float) -> nn.Conv2d:
     weight, bias = fold(tensors, piece, epsilon)
     groups = piece.out_channels if piece.layer.kind == "depthwise" else 1
     conv = nn.Conv2d(
-        piece.in_channels * groups, piece.out_channels, piece.layer.kernel, piece.layer.stride,
-        padding=piece.layer.kernel // 2, groups=groups,
+        piece.in_channels * groups, piece.out_channels, piece.kernel, piece.layer.stride,
+        padding=piece.kernel // 2, groups=groups,
     )  # fmt: skip
     conv.weight = nn.Parameter(torch.from_numpy(weight), requires_grad=False)
     conv.bias = nn.Parameter(torch.from_numpy(bias.copy()), requires_grad=False)

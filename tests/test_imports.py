@@ -15,8 +15,17 @@ MAY_IMPORT = {
     "common": (),
     "train": ("common",),
     "edge": ("common",),
-    "convert": ("common", "edge", "train", "train.spec", "train.layer_specs", "train.checkpoint", "train.errors"),
-}
+    "convert": (
+        "common",
+        "edge",
+        "train",
+        "train.spec",
+        "train.graph",
+        "train.layer_specs",
+        "train.checkpoint",
+        "train.errors",
+    ),
+}  # fmt: skip
 """Package → the packages and modules of ours that it may import, besides itself. demo and benchmarks may import all."""
 WHOLE_PACKAGES = ("common", "edge")
 """Their submodules may be imported where the package may; of `train`, only the modules named."""

@@ -107,7 +107,8 @@ def _layer_tensors(layer: LayerSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield f"{layer.name}.weight", (outputs, layer.in_channels[-1])
     else:
         inputs = 1 if layer.kind == "depthwise" else layer.in_channels[-1]
-        yield f"{layer.name}.weight", (outputs, inputs, layer.kernel, layer.kernel)
+        pixels = (layer.kernel**2,) if layer.kernels else (layer.kernel, layer.kernel)
+        yield f"{layer.name}.weight", (outputs, inputs, *pixels)
     if layer.bias:
         yield f"{layer.name}.bias", (outputs,)
     if layer.statistics is None:

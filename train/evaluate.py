@@ -73,7 +73,7 @@ def evaluate_supernet(
     autocast: the context that the network runs in, for mixed precision.
     """
     model.eval()
-    spec, device = model.spec, model.classifier.weight.device
+    spec, device = model.spec, next(model.parameters()).device
     normalise = Normalise(spec).to(device)
     loader = batches(images, batch_size)
     count = _Count(spec, device)
@@ -134,7 +134,7 @@ class _Count:
 def _answers(model: Supernet, images: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor | None]:
     """Run some widths on normalised images; return logits (w, n, k) and gate logits (n, c), None without a gate."""
     logits, gate_input = model.forward_widths(images, widths)
-    return logits, None if model.gate is None else model.gate(gate_input)
+    return logits, None if gate_input is None else model.gate_logits(gate_input)
 
 
 def _right(logits: Tensor, labels: Tensor) -> Tensor:

@@ -3,13 +3,10 @@
 DS-Net (Li et al., CVPR 2021), section 4.1 "double-headed dynamic gate". One logit per routing choice of the spec.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from train.layer_specs import LayerSpec
 from train.layers import SlicedConv2d
 
 
@@ -19,25 +16,6 @@ class SlimmingHead(SlicedConv2d):
     def forward(self, x: Tensor, width: int = 0) -> Tensor:
         """Map pooled features (n, channels, 1, 1) to gate logits (n, choices), by the same weights at every width."""
         return super().forward(x, width).flatten(1)
-
-
-class SideGate(nn.Module):
-    """A tiny network on the downscaled image, for networks without attention; this project's own."""
-
-    def __init__(self, layers: Sequence[LayerSpec], resolution: int) -> None:
-        super().__init__()
-        *convolutions, logits = layers
-        self.resolution = resolution
-        self.convolutions = nn.ModuleList(SlicedConv2d(layer) for layer in convolutions)
-        self.logits = SlimmingHead(logits)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images (n, 3, r, r) to gate logits (n, choices)."""
-        x = F.avg_pool2d(images, images.shape[-1] // self.resolution)
-        for convolution in self.convolutions:
-            x = F.relu(convolution(x, 0))
-        logits: Tensor = self.logits(x.mean((2, 3), keepdim=True))
-        return logits
 
 
 def straight_through_choice(gate_logits: Tensor, temperature: float) -> Tensor:

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from train.augment import Normalise, resized
 from train.config import GateStageConfig
 from train.costs import CostTarget
 from train.data import ImageSet, batches, hold_out
 from train.errors import TrainError
-from train.gate import SideGate, SlimmingHead, decide, straight_through_choice, straight_through_decision
+from train.gate import decide, straight_through_choice, straight_through_decision
 from train.loop import NamedParameters, Setting, kept_random_state, run_steps
 from train.losses import (
     cost_target_penalty,
@@ -93,7 +93,7 @@ class GateLearner:
     def add_gradients(self, images: Tensor, labels: Tensor, _: int, share: float) -> dict[str, Tensor]:
         """Run every choice without a graph, the gate with one, and the losses of stage II."""
         gate_input, logits = self._frozen(images)
-        losses = self._losses(self.gate(gate_input), logits, labels)
+        losses = self._losses(self.supernet.gate_logits(gate_input), logits, labels)
         total = torch.stack(list(losses.values())).sum()
         self.fabric.backward(total * share)
         return {name: loss.detach() for name, loss in losses.items()} | {"gate": total.detach()}
@@ -110,7 +110,7 @@ class GateLearner:
         for pixels, labels in batches(self.held_out, self.config.batch_size):
             unchanged = resized(pixels.to(self.fabric.device), self.supernet.spec.resolution)
             gate_input, logits = self._frozen(self.normalise(unchanged))
-            chosen = logits[torch.arange(len(logits)), decide(self.gate(gate_input))]
+            chosen = logits[torch.arange(len(logits)), decide(self.supernet.gate_logits(gate_input))]
             right += int((chosen.argmax(dim=1) == labels.to(chosen.device)).sum())
         return {"gate": right / self.held_out.count}
 
@@ -143,7 +143,7 @@ class GateLearner:
         return torch.tensor(values, device=self.fabric.device)
 
 
-def _gate_of(supernet: Supernet) -> SlimmingHead | SideGate:
+def _gate_of(supernet: Supernet) -> nn.Module:
     if supernet.gate is None:
         raise TrainError(f"spec {supernet.spec.name!r} has no gate to train; give a checkpoint of a spec with one")
     return supernet.gate

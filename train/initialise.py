@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 
+from train.families import FAMILIES
 from train.gate import SlimmingHead
 from train.layers import SlicedConv2d, SlicedLinear
 from train.recalibrate_bn import recalibrate
@@ -28,6 +29,19 @@ def initialise(model: torch.nn.Module, seed: int) -> None:
             groups = module.layer.out_channels[-1] if module.layer.kind == "depthwise" else 1
             fan_out = module.layer.kernel**2 * module.layer.out_channels[-1] / groups
             module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
+
+
+@torch.no_grad()
+def begin_as_identity(model: Supernet) -> None:
+    """Set the last gamma of every residual branch to 0, in families that train better so: a block adds nothing yet."""
+    if not FAMILIES[model.spec.family].begins_as_identity:
+        return
+    nodes = model.spec.graph.nodes
+    added = {node.inputs[1].name for node in nodes if node.op == "add"}
+    for layer in (node.layer for node in nodes if node.layer and node.output.name in added):
+        for name, parameter in model.get_submodule(f"{layer.name}_bn").named_parameters():
+            if name.endswith("weight"):
+                parameter.zero_()
 
 
 def initial_supernet(spec: SupernetSpec, seed: int) -> Supernet:

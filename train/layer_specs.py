@@ -1,4 +1,4 @@
-"""The layers of a network with their channels at every width, as `SupernetSpec` lays them out. No torch."""
+"""The parametrised layers of a network with their channels at every width. No torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +16,7 @@ class LayerSpec:
     in_channels: tuple[int, ...]
     out_channels: tuple[int, ...]
     kernel: int
+    """Side of the square kernel, at its widest."""
     stride: int
     bias: bool
     statistics: tuple[int, ...] | None
@@ -24,6 +25,13 @@ class LayerSpec:
     """Side of the square output in pixels."""
     switchable: bool = False
     """Whether every set of batch-norm statistics has an affine of its own."""
+    kernels: tuple[int, ...] | None = None
+    """Side of a depthwise kernel for every index, where it is sliced. The weight tensor is then [c, 1, positions] with
+    the positions centre-out, so that a smaller kernel is a prefix of a larger one's."""
+
+    def kernel_at(self, width: int) -> int:
+        """Return the side of the kernel at `width`."""
+        return self.kernels[width] if self.kernels else self.kernel
 
     def batch_norm_affine(self, statistics: int) -> str:
         """Return the prefix of the gamma and beta that go with a set of statistics: PREFIX.weight, PREFIX.bias."""
@@ -32,47 +40,23 @@ class LayerSpec:
     def macs(self, width: int) -> int:
         """Return the multiply-accumulates of this layer at `width`."""
         inputs = 1 if self.kind == "depthwise" else self.in_channels[width]
-        return self.out_channels[width] * inputs * self.kernel**2 * self.output_size**2
+        return self.out_channels[width] * inputs * self.kernel_at(width) ** 2 * self.output_size**2
 
     def params(self, width: int) -> int:
         """Return the weights of this layer at `width`, batch norm folded (one bias per output channel)."""
         inputs = 1 if self.kind == "depthwise" else self.in_channels[width]
         has_bias = self.bias or self.statistics is not None
-        return self.out_channels[width] * (inputs * self.kernel**2 + has_bias)
+        return self.out_channels[width] * (inputs * self.kernel_at(width) ** 2 + has_bias)
 
 
-@dataclass(frozen=True)
-class AttentionLayers:
-    """Squeeze-and-excitation: reduce → expand on pooled channels."""
+def centre_out(kernel: int) -> list[int]:
+    """Return, for the pixels of a kernel row by row, where each is stored: the centre first, then ring after ring.
 
-    reduce: LayerSpec
-    expand: LayerSpec
-    gate: LayerSpec | None
-    """The slimming head, which reads what is reduced; in the gate's block alone."""
-
-
-@dataclass(frozen=True)
-class BlockSpec:
-    """expansion → depthwise → attention → pointwise, of which a family has some, and perhaps a residual add."""
-
-    name: str
-    expansion: LayerSpec | None
-    depthwise: LayerSpec
-    attention: AttentionLayers | None
-    pointwise: LayerSpec
-    linear: bool
-    """Whether no activation follows the pointwise convolution."""
-    residual: bool
-    """Whether the block's input is added to its output."""
-
-    @property
-    def gate(self) -> LayerSpec | None:
-        """Return the slimming head, in the gate's block alone."""
-        return self.attention.gate if self.attention else None
-
-    @property
-    def layers(self) -> tuple[LayerSpec, ...]:
-        """Return the block's layers in the order they run."""
-        attention = (self.attention.reduce, self.attention.gate, self.attention.expand) if self.attention else ()
-        every = (self.expansion, self.depthwise, *attention, self.pointwise)
-        return tuple(layer for layer in every if layer)
+    DS-Net++ (Li et al., "DS-Net++: Dynamic Weight Slicing", 2021) slices kernels; how it stores them is not published,
+    so this order is a reconstruction. Within a ring, rows come one after the other; the order of a smaller kernel is
+    thus the beginning of a larger one's.
+    """
+    reach = range(-(kernel // 2), kernel // 2 + 1)
+    pixels = [(row, column) for row in reach for column in reach]
+    stored = sorted(pixels, key=lambda pixel: max(map(abs, pixel)))
+    return [stored.index(pixel) for pixel in pixels]

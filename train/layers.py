@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.layer_specs import LayerSpec
+from train.layer_specs import LayerSpec, centre_out
 
 
 class SlicedConv2d(nn.Module):
@@ -18,16 +18,22 @@ class SlicedConv2d(nn.Module):
         super().__init__()
         self.layer = layer
         inputs = 1 if layer.kind == "depthwise" else layer.in_channels[-1]
-        self.weight = nn.Parameter(torch.zeros(layer.out_channels[-1], inputs, layer.kernel, layer.kernel))
+        pixels = (layer.kernel**2,) if layer.kernels else (layer.kernel, layer.kernel)
+        self.weight = nn.Parameter(torch.zeros(layer.out_channels[-1], inputs, *pixels))
+        for kernel in sorted(set(layer.kernels or ())):
+            self.register_buffer(f"order_{kernel}", torch.tensor(centre_out(kernel)), persistent=False)
         self.bias = nn.Parameter(torch.zeros(layer.out_channels[-1])) if layer.bias else None
 
     def forward(self, x: Tensor, width: int) -> Tensor:
         """Map (n, c_in[w], h, w) to (n, c_out[w], ceil(h / stride), ceil(w / stride))."""
         layer, outputs = self.layer, self.layer.out_channels[width]
-        depthwise = layer.kind == "depthwise"
+        depthwise, kernel = layer.kind == "depthwise", layer.kernel_at(width)
         weight = self.weight[:outputs] if depthwise else self.weight[:outputs, : layer.in_channels[width]]
+        if layer.kernels:
+            order = self.get_buffer(f"order_{kernel}")
+            weight = weight[:, :, : kernel**2].index_select(2, order).reshape(outputs, 1, kernel, kernel)
         bias = None if self.bias is None else self.bias[:outputs]
-        groups, padding = outputs if depthwise else 1, layer.kernel // 2
+        groups, padding = outputs if depthwise else 1, kernel // 2
         if depthwise and layer.stride > 1 and x.device.type == "cpu":
             # On CPUs the bfloat16 gradient of a strided depthwise convolution takes 5 to 30 times as long as float32's.
             with torch.autocast("cpu", enabled=False):
@@ -45,10 +51,10 @@ class SlicedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(layer.out_channels[-1])) if layer.bias else None
 
     def forward(self, x: Tensor, width: int) -> Tensor:
-        """Map (n, c_in[w]) to (n, c_out[w])."""
+        """Map (n, c_in[w]), or pooled features (n, c_in[w], 1, 1), to (n, c_out[w])."""
         inputs, outputs = self.layer.in_channels[width], self.layer.out_channels[width]
         bias = None if self.bias is None else self.bias[:outputs]
-        return F.linear(x, self.weight[:outputs, :inputs], bias)
+        return F.linear(x.flatten(1), self.weight[:outputs, :inputs], bias)
 
 
 class Statistics(nn.Module):

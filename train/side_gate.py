@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from train.gate import SideGate
 from train.initialise import initialise
 from train.spec import SupernetSpec
+from train.supernet import Supernet
 
 CHOICES = 4
 """Widths that a side gate chooses between unless told: as many as the published gate's."""
@@ -26,8 +26,8 @@ def add_side_gate(
     A network that has a gate, or is too small for one, and widths that do not exist are a SpecError.
     """
     gated = spec.with_side_gate(choices)
-    assert gated.side_gate is not None
-    gate = SideGate(gated.side_gate_layers, gated.side_gate.resolution)
+    gate = Supernet(gated).gate
+    assert gate is not None
     initialise(gate, seed)
     weights = {f"gate.{name}": weight.detach().numpy() for name, weight in gate.named_parameters()}
     return gated, {**tensors, **weights}

@@ -6,15 +6,7 @@ Any other stage, and the stem, runs at `channels[0]` at every width. Training al
 `spec.largest`: the network with its un-routed stages widened too (the "largest" mode of DS-Net); where no stage can be
 widened it is simply the last width.
 
-Layout of one network; the family says what a block is:
-
-    stem conv ─ stages ( block ) … ─ head, a 1×1 conv, if any ─ global average pool ─ classifier
-
-    ds_mbv1       depthwise ─ attention ─ pointwise         (DS-Net, Li et al., CVPR 2021, section 4)
-                              └ gate: shares the attention's pooled, reduced trunk
-    mobilenet_v1  depthwise ─ pointwise                     (Howard et al., 2017, arXiv 1704.04861)
-    mobilenet_v2  expansion ─ depthwise ─ linear pointwise  (Sandler et al., CVPR 2018), added to the block's input
-                  where the stride is 1 and both have equal channels
+How the layers follow one another is laid out as a graph by the spec's family (`train.families`).
 """
 
 import json
@@ -26,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from train.errors import SpecError
-from train.layer_specs import AttentionLayers, BlockSpec, LayerSpec
-from train.spec_problems import BatchNormKind, Family, spec_problems
+from train.families import FAMILIES
+from train.graph import Activation, Graph
+from train.layer_specs import LayerSpec
+from train.spec_problems import BatchNormKind, spec_problems
 
 MAX_SPEC_BYTES = 1 << 20
 
@@ -54,6 +48,9 @@ class StageSpec:
     widest: int | None = None
     """Output channels that the attention reading them is sized for; None: the last of `channels`. A network cut from a
     wider one keeps that one's."""
+    kernels: tuple[int, ...] | None = None
+    """Sides of the depthwise kernels of all blocks but the first, ascending, one per width; a smaller one is the centre
+    of the larger ones. None: `kernel` at every width. The first block may run before the gate and has `kernel`."""
 
     def index(self, width: int, n_widths: int, routed: bool) -> int:
         """Return which entry of `channels` (and which set of batch-norm statistics) `width` uses."""
@@ -64,7 +61,8 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class GateSpec:
-    """The gate on the trunk, DS-Net's slimming head: it sits on the attention of the first block of `stage`."""
+    """The gate on the trunk: DS-Net's slimming head on the attention of the first block of `stage`; in a ResNet, which
+    has no attention, a small head on the input of `stage`."""
 
     stage: int
     """Index into `SupernetSpec.stages`; this stage and all later ones are routed."""
@@ -98,9 +96,9 @@ class SupernetSpec:
     stem: StageSpec
     stages: tuple[StageSpec, ...]
     gate: GateSpec | None
-    activation: str = "silu"
+    activation: Activation = "silu"
     attention_ratio: float = 0.25
-    """Reduced channels of the attention head over its widest input channels; other families have no attention."""
+    """Reduced channels of the attention head over its widest input channels; in a ResNet, of the gate's."""
     dropout: float = 0.2
     """Dropout before the classifier, applied to the largest network in training only."""
     bn_epsilon: float = 1e-5
@@ -109,8 +107,8 @@ class SupernetSpec:
     "switchable", one per width (S-Nets, Yu et al., ICLR 2019)."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    family: Family = "ds_mbv1"
-    """What a block is, see the layouts above."""
+    family: str = "ds_mbv1"
+    """What a block is: one of `train.families`."""
     head: StageSpec | None = None
     """The 1×1 convolution before the pooling, of one layer; its channels have one entry, or one per width."""
     side_gate: SideGateSpec | None = None
@@ -129,7 +127,7 @@ class SupernetSpec:
     def largest(self) -> int:
         """Return the index of the training-only largest network (the last width where no other stage widens)."""
         places = range(-1, len(self.stages))
-        widens = any(len(self._at(place).channels) > 1 and not self._is_routed(place) for place in places)
+        widens = any(len(self.stage_at(place).channels) > 1 and not self.is_routed(place) for place in places)
         return self.n_widths if widens else self.n_widths - 1
 
     @property
@@ -139,74 +137,19 @@ class SupernetSpec:
         return gate.choices if gate else ()
 
     @cached_property
-    def stem_layer(self) -> LayerSpec:
-        """Return the first convolution."""
-        size = -(-self.resolution // self.stem.stride)
-        stats = self._statistics(-1)
-        return LayerSpec(
-            "stem", "conv", (3,) * (self.largest + 1), self._channels(-1),
-            self.stem.kernel, self.stem.stride, False, stats, size, self._switchable,
-        )  # fmt: skip
-
-    @cached_property
-    def blocks(self) -> tuple[BlockSpec, ...]:
-        """Return every block in the order it runs."""
-        size, before, blocks = self.stem_layer.output_size, -1, []
-        for number, stage in enumerate(self.stages):
-            for depth in range(stage.depth):
-                stride = stage.stride if depth == 0 else 1
-                gated = self.gate is not None and self.gate.stage == number and depth == 0
-                blocks.append(self._block(f"stages.{number}.{depth}", before, number, stride, size, gated))
-                size = blocks[-1].pointwise.output_size
-                before = number
-        return tuple(blocks)
-
-    @cached_property
-    def head_layer(self) -> LayerSpec | None:
-        """Return the 1×1 convolution before the pooling, None where there is none."""
-        if self.head is None:
-            return None
-        place, size = len(self.stages), self.blocks[-1].pointwise.output_size
-        return LayerSpec(
-            "head", "conv", self._channels(place - 1), self._channels(place),
-            1, 1, False, self._statistics(place), size, self._switchable,
-        )  # fmt: skip
-
-    @cached_property
-    def classifier(self) -> LayerSpec:
-        """Return the final linear layer."""
-        last = len(self.stages) if self.head else len(self.stages) - 1
-        return LayerSpec("classifier", "linear", self._channels(last), self._same(self.classes), 1, 1, True, None, 1)
-
-    @cached_property
-    def side_gate_layers(self) -> tuple[LayerSpec, ...]:
-        """Return the layers of the side gate in the order they run, the one that gives the logits last; or none."""
-        if self.side_gate is None:
-            return ()
-        size, inputs, layers = self.side_gate.resolution, 3, []
-        for number, outputs in enumerate(self.side_gate.channels):
-            size = -(-size // 2)
-            channels = self._same(inputs), self._same(outputs)
-            layers.append(LayerSpec(f"gate.convolutions.{number}", "conv", *channels, 3, 2, True, None, size))
-            inputs = outputs
-        choices = self._same(len(self.side_gate.choices))
-        return (*layers, LayerSpec("gate.logits", "conv", self._same(inputs), choices, 1, 1, True, None, 1))
-
-    @property
-    def network_layers(self) -> tuple[LayerSpec, ...]:
-        """Return every layer from the stem to the classifier in the order it runs, a gate on the trunk included."""
-        head = (self.head_layer,) if self.head_layer else ()
-        return (self.stem_layer, *(layer for block in self.blocks for layer in block.layers), *head, self.classifier)
+    def graph(self) -> Graph:
+        """Return the whole network, gate included, as its family lays it out."""
+        return FAMILIES[self.family].lay_out(self)
 
     @property
     def layers(self) -> tuple[LayerSpec, ...]:
-        """Return every layer in the order it runs."""
-        return (*self.side_gate_layers, *self.network_layers)
+        """Return every layer in the graph's order."""
+        return self.graph.layers
 
-    @property
-    def gate_block(self) -> int:
-        """Return the index into `blocks` of the gate's block; prefix and tails meet inside it, after its attention."""
-        return next(number for number, block in enumerate(self.blocks) if block.gate)
+    def block_channels(self, width: int) -> list[int]:
+        """Return the output channels of the stem and of every block at `width`."""
+        depths = (1, *(stage.depth for stage in self.stages))
+        return [self.channels_at(place)[width] for place, depth in enumerate(depths, start=-1) for _ in range(depth)]
 
     def macs(self, width: int) -> int:
         """Return the multiply-accumulates of one image at `width` (gate included)."""
@@ -218,7 +161,15 @@ class SupernetSpec:
 
     def to_json(self) -> str:
         """Return the spec as one line of JSON; `from_json` reads it back equal."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps(self.to_dict(), separators=(",", ":"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as plain data; `from_dict` reads it back equal."""
+        values = asdict(self)
+        for stage in (values["stem"], values["head"] or {}, *values["stages"]):
+            if stage.get("kernels") is None:  # as written before there were any
+                stage.pop("kernels", None)
+        return values
 
     @classmethod
     def from_json(cls, text: str) -> "SupernetSpec":
@@ -285,8 +236,7 @@ class SupernetSpec:
             gate=None,
             side_gate=None,
         )
-        pairs = zip(self.blocks, restricted.blocks, strict=True)
-        if adding := [block.name for block, alone in pairs if block.residual != alone.residual]:
+        if adding := [name for name in _adds(restricted.graph) if name not in _adds(self.graph)]:
             raise SpecError(
                 f"widths {list(widths)} of spec {self.name!r} have equal channels before and after "
                 f"{', '.join(adding)}, which wider ones have not: alone they would add there; name other widths"
@@ -294,74 +244,37 @@ class SupernetSpec:
         return restricted
 
     def _restricted(self, place: int, widths: Sequence[int]) -> StageSpec:
-        stage = self._at(place)
-        indices = widths if self._is_routed(place) else (0,)
+        stage = self.stage_at(place)
+        indices = widths if self.is_routed(place) else (0,)
         channels = tuple(stage.channels[index] for index in indices)
-        return replace(stage, channels=channels, widest=stage.widest or stage.channels[-1])
+        kernels = stage.kernels and tuple(stage.kernels[index] for index in indices)
+        return replace(stage, channels=channels, kernels=kernels, widest=stage.widest or stage.channels[-1])
 
-    @property
-    def _switchable(self) -> bool:
-        return self.batch_norm == "switchable"
-
-    def _same(self, channels: int) -> tuple[int, ...]:
+    def same(self, channels: int) -> tuple[int, ...]:
         """Return a channel count that is the same at every index."""
         return (channels,) * (self.largest + 1)
 
-    def _at(self, place: int) -> StageSpec:
+    def stage_at(self, place: int) -> StageSpec:
         """Return the stage at an index into `stages`; the stem's place is -1, the head's the one after the last."""
         if place == len(self.stages):
             assert self.head is not None
             return self.head
         return self.stem if place < 0 else self.stages[place]
 
-    def _channels(self, place: int) -> tuple[int, ...]:
-        return tuple(self._at(place).channels[index] for index in self._statistics(place))
+    def channels_at(self, place: int) -> tuple[int, ...]:
+        """Return the output channels of the stage at a place, one count for every index 0 … largest."""
+        return tuple(self.stage_at(place).channels[index] for index in self.statistics_at(place))
 
-    def _statistics(self, place: int) -> tuple[int, ...]:
-        stage, routed = self._at(place), self._is_routed(place)
+    def statistics_at(self, place: int) -> tuple[int, ...]:
+        """Return which set of its batch-norm statistics the stage at a place uses, for every index 0 … largest."""
+        stage, routed = self.stage_at(place), self.is_routed(place)
         return tuple(stage.index(width, self.n_widths, routed) for width in range(self.largest + 1))
 
-    def _is_routed(self, place: int) -> bool:
+    def is_routed(self, place: int) -> bool:
         """Return whether a stage has one channel count per width: with a gate, the gate's stage and those after it."""
         if self.gate is not None and place < len(self.stages):
             return place >= self.gate.stage
-        return len(self._at(place).channels) == self.n_widths
-
-    def _block(self, name: str, before: int, place: int, stride: int, size: int, gated: bool) -> BlockSpec:
-        """Return one block; size: the side of its input in pixels."""
-        stage, inverted = self._at(place), self.family == "mobilenet_v2"
-        wide_in, wide_out, smaller = self._channels(before), self._channels(place), -(-size // stride)
-        inner = tuple(stage.expansion * channels for channels in wide_in)
-        expansion = LayerSpec(
-            f"{name}.expansion", "conv", wide_in, inner, 1, 1, False, self._statistics(before), size, self._switchable
-        )
-        return BlockSpec(
-            name=name,
-            expansion=expansion if stage.expansion > 1 else None,
-            depthwise=LayerSpec(
-                f"{name}.depthwise", "depthwise", inner, inner,
-                stage.kernel, stride, False, self._statistics(before), smaller, self._switchable,
-            ),
-            attention=self._attention(name, before, gated) if self.family == "ds_mbv1" else None,
-            pointwise=LayerSpec(
-                f"{name}.pointwise", "conv", inner, wide_out,
-                1, 1, False, self._statistics(place), smaller, self._switchable,
-            ),
-            linear=inverted,
-            residual=inverted and stride == 1 and wide_in == wide_out,
-        )  # fmt: skip
-
-    def _attention(self, name: str, before: int, gated: bool) -> AttentionLayers:
-        channels = self._channels(before)
-        widest = self._at(before).widest or self._at(before).channels[-1]
-        reduced = self._same(max(1, int(widest * self.attention_ratio + 0.5)))
-        return AttentionLayers(
-            reduce=LayerSpec(f"{name}.attention.reduce", "conv", channels, reduced, 1, 1, True, None, 1),
-            expand=LayerSpec(f"{name}.attention.expand", "conv", reduced, channels, 1, 1, True, None, 1),
-            gate=LayerSpec("gate", "conv", reduced, self._same(len(self.choices)), 1, 1, False, None, 1)
-            if gated
-            else None,
-        )
+        return len(self.stage_at(place).channels) == self.n_widths
 
 
 def spec_names() -> list[str]:
@@ -398,3 +311,7 @@ def _fields(kind: type[SupernetSpec | StageSpec | GateSpec | SideGateSpec], valu
     if problems:
         raise SpecError(f"not a supernet spec: {'; '.join(problems)}; valid: {', '.join(valid)}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _adds(graph: Graph) -> list[str]:
+    return [node.output.name for node in graph.nodes if node.op == "add"]

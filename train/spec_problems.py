@@ -4,13 +4,14 @@ import re
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Literal, get_args
 
+from train.families import FAMILIES
+from train.graph import Activation
+
 if TYPE_CHECKING:
-    from train.layer_specs import BlockSpec
     from train.spec import StageSpec, SupernetSpec
 
 BatchNormKind = Literal["shared affine", "switchable"]
-Family = Literal["ds_mbv1", "mobilenet_v1", "mobilenet_v2"]
-ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
+ACTIVATIONS = get_args(Activation)
 MAX_CHANNELS, MAX_CLASSES, MAX_RESOLUTION, MAX_WIDTHS, MAX_DEPTH = 16384, 100_000, 2048, 256, 256
 MAX_EXPANSION = 64
 
@@ -18,8 +19,8 @@ MAX_EXPANSION = 64
 def spec_problems(spec: "SupernetSpec") -> list[str]:
     """Return every way in which a spec is out of range, each as one clause."""
     found = []
-    if spec.family not in get_args(Family):
-        found.append(f"family {spec.family!r} is unknown (valid: {', '.join(get_args(Family))})")
+    if spec.family not in FAMILIES:
+        found.append(f"family {spec.family!r:.60} is unknown (valid: {', '.join(FAMILIES)})")
     if spec.activation not in ACTIVATIONS:
         found.append(f"activation {spec.activation!r} is unknown (valid: {', '.join(ACTIVATIONS)})")
     if spec.batch_norm not in get_args(BatchNormKind):
@@ -39,10 +40,15 @@ def spec_problems(spec: "SupernetSpec") -> list[str]:
     if not 1 <= len(spec.stages) <= 32:
         return [*found, f"{len(spec.stages)} stages; valid: 1…32"]
     head = [("head", spec.head)] if spec.head else []
+    depthwise = [name for name, family in FAMILIES.items() if family.has_depthwise]
+    expanding = [name for name, family in FAMILIES.items() if family.expands]
     for label, stage in [("stem", spec.stem), *((f"stage {i}", stage) for i, stage in enumerate(spec.stages)), *head]:
         found += [f"{label}: {clause}" for clause in _stage_problems(stage)]
-        if stage.expansion != 1 and (spec.family != "mobilenet_v2" or label in ("stem", "head")):
-            found.append(f"{label}: expansion {stage.expansion}; only stages of family mobilenet_v2 have one")
+        if stage.expansion != 1 and (spec.family not in expanding or label in ("stem", "head")):
+            families = " or ".join(expanding)
+            found.append(f"{label}: expansion {stage.expansion}; only stages of family {families} have one")
+        if stage.kernels is not None and (spec.family not in depthwise or label in ("stem", "head")):
+            found.append(f"{label}: kernels; only stages of family {' or '.join(depthwise)} have any")
     if spec.head and (spec.head.depth, spec.head.stride, spec.head.kernel) != (1, 1, 1):
         found.append("head: depth, stride and kernel must be 1")
     if sum(stage.depth for stage in spec.stages if _whole(stage.depth, 1, MAX_DEPTH)) > MAX_DEPTH:
@@ -64,7 +70,13 @@ def _stage_problems(stage: "StageSpec") -> list[str]:
         found.append(f"expansion {stage.expansion} is not within 1…{MAX_EXPANSION}")
     if not _whole(stage.kernel, 1, 15) or stage.kernel % 2 == 0:
         found.append(f"kernel {stage.kernel} must be odd and within 1…15")
+    if stage.kernels is not None and not _are_kernels(stage.kernels):
+        found.append(f"kernels {list(stage.kernels)} must be odd, within 1…15 and not decrease")
     return found
+
+
+def _are_kernels(kernels: tuple[int, ...]) -> bool:
+    return all(_whole(k, 1, 15) and k % 2 for k in kernels) and list(kernels) == sorted(kernels)
 
 
 def _routing_problems(spec: "SupernetSpec") -> list[str]:
@@ -81,17 +93,19 @@ def _routing_problems(spec: "SupernetSpec") -> list[str]:
             found.append(f"{label} has {count} channel counts; from the gate's stage on, {spec.n_widths} are needed")
         elif spec.gate is not None and number < spec.gate.stage and count > 2:
             found.append(f"{label} has {count} channel counts; before the gate, 1 or 2 are valid (narrow, wide)")
+        if stage.kernels is not None and not (spec.is_routed(number) and len(stage.kernels) == spec.n_widths):
+            found.append(f"{label}: {len(stage.kernels)} kernels; a stage of {spec.n_widths} widths has one for each")
     if spec.head and len(spec.head.channels) not in (1, spec.n_widths):
         found.append(f"head has {len(spec.head.channels)} channel counts; valid: 1, or {spec.n_widths} (routed)")
-    return found or [*_gate_problems(spec), *_residual_problems(spec)]
+    return found or [*_gate_problems(spec), *FAMILIES[spec.family].problems(spec)]
 
 
 def _gate_problems(spec: "SupernetSpec") -> list[str]:
     found = []
     if spec.gate and spec.side_gate:
         found.append("a gate and a side_gate; one decides")
-    if spec.gate and spec.family != "ds_mbv1":
-        found.append(f"a gate on the trunk reads the attention, which family {spec.family} lacks; give it a side_gate")
+    if spec.gate and not FAMILIES[spec.family].has_gate:
+        found.append(f"family {spec.family} has no place for a gate on the trunk; give it a side_gate")
     for gate in (spec.gate, spec.side_gate):
         if gate is None:
             continue
@@ -104,20 +118,6 @@ def _gate_problems(spec: "SupernetSpec") -> list[str]:
     if side and not (1 <= len(side.channels) <= 8 and all(_whole(c, 1, MAX_CHANNELS) for c in side.channels)):
         found.append(f"side_gate: channels need 1…8 whole numbers within 1…{MAX_CHANNELS}")
     return found
-
-
-def _residual_problems(spec: "SupernetSpec") -> list[str]:
-    """Return the adds that some width cannot do: where the widest has equal channels, every width must."""
-    adds = [block for block in spec.blocks if block.linear and block.depthwise.stride == 1]
-    return [
-        f"{block.name}: a residual add needs equal channels before and after at every width, not {before} and {after}"
-        for block in adds
-        if (before := _inputs(block))[-1] == (after := list(block.pointwise.out_channels))[-1] and before != after
-    ]
-
-
-def _inputs(block: "BlockSpec") -> list[int]:
-    return list((block.expansion or block.depthwise).in_channels)
 
 
 def _whole(value: object, low: int, high: int) -> bool:

@@ -22,7 +22,7 @@ from train.config import SupernetStageConfig
 from train.data import ImageSet, batches, hold_out
 from train.errors import DataError
 from train.evaluate import classified_right
-from train.initialise import initialise
+from train.initialise import begin_as_identity, initialise
 from train.layers import normalise_by_batch
 from train.loop import NamedParameters, Setting, kept_random_state, run_steps
 from train.losses import cross_entropy, ensemble_target, soft_cross_entropy
@@ -247,6 +247,7 @@ def _starting_point(spec: SupernetSpec, seed: int, start: Mapping[str, np.ndarra
     model = Supernet(spec) if start is None else Supernet.from_tensors(spec, start)
     if start is None:
         initialise(model, seed)
+        begin_as_identity(model)
     if model.gate is not None:
         model.gate.requires_grad_(False)
     return model.train()

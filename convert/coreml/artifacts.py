@@ -20,7 +20,7 @@ from convert.images import CheckImages
 from convert.nested_store import NestedFiles
 from convert.quantized_weights import QuantizedWeights, payload_at, quantize_weights, scale_at
 from convert.slice_plan import ProgramPlan, plan_programs, weight_levels
-from convert.static_module import StaticProgram, input_shape, static_module
+from convert.static_module import StaticProgram, static_module
 from edge.bundle.coreml.index import FORMAT, Index, PackagePart
 from edge.bundle.coreml.multifunction import FIRST_VERSION
 from edge.bundle.coreml.package import Package, model_of
@@ -156,15 +156,13 @@ def _new_artifact(
 
 def _program(spec: SupernetSpec, plan: ProgramPlan) -> Program:
     """Return the manifest's entry of a program; everything that programs exchange is float32."""
-    given = _tensor("features" if plan.role == "tail" else "image", *input_shape(spec, plan))
+    given = _tensor("features" if plan.role == "tail" else "image", *plan.input_shape)
     gate_logits = _tensor("gate_logits", 1, max(len(spec.choices), 1))
     outputs = [_tensor("logits", 1, spec.classes)]
     if plan.role == "gate":
         outputs = [gate_logits]
     elif plan.role == "prefix":
-        block = spec.blocks[spec.gate_block].depthwise
-        features = _tensor("features", 1, block.out_channels[0], block.output_size, block.output_size)
-        outputs = [features, gate_logits]
+        outputs = [_tensor("features", *plan.shape_of(plan.cut.wanted[0])), gate_logits]
     return Program(name=plan.name, role=plan.role, width=plan.width, inputs=[given], outputs=outputs)
 
 

@@ -25,7 +25,7 @@ from convert.coreml.shared_int8 import PASS, Substitutes
 from convert.errors import ExportError
 from convert.quiet import quiet
 from convert.slice_plan import ProgramPlan
-from convert.static_module import StaticProgram, input_shape
+from convert.static_module import StaticProgram
 from edge.bundle.coreml.package import ITEMS, MODEL, SUFFIX, WEIGHTS, Package, model_of
 from train.spec import SupernetSpec
 
@@ -55,7 +55,7 @@ class Exporter:
         pixels = self.options.image_input == "pixels" and plan.role != "tail"
         if pixels:
             network = _DividedByStd(module, self.spec.std)
-        example = torch.zeros(input_shape(self.spec, plan))
+        example = torch.zeros(plan.input_shape)
         passes = coremltools.PassPipeline.DEFAULT
         if substitutes:
             passes.append_pass(PASS)

@@ -17,7 +17,7 @@ from convert.gamma_signs import separate_signs
 from convert.images import CheckImages
 from convert.quantized_weights import quantize_weights
 from convert.slice_plan import ProgramPlan, plan_programs, weight_levels
-from convert.static_module import input_shape, static_module
+from convert.static_module import static_module
 from edge.bundle.executorch.pte import merge, methods
 from edge.bundle.manifest import Artifact, Program, TensorInfo
 from train.checkpoint import Checkpoint
@@ -95,15 +95,13 @@ def _artifact(
 
 def _program(spec: SupernetSpec, plan: ProgramPlan, features: Quantization | None) -> Program:
     """Return the manifest's entry of a program."""
-    _, channels, height, width = input_shape(spec, plan)
     if plan.role == "tail":
-        given = _features((channels, height, width), features)
+        given = _features(plan.input_shape, features)
     else:
-        given = TensorInfo(name="image", shape=[1, channels, height, width], dtype="float32")
+        given = TensorInfo(name="image", shape=list(plan.input_shape), dtype="float32")
     gate_logits = TensorInfo(name="gate_logits", shape=[1, max(len(spec.choices), 1)], dtype="float32")
     if plan.role == "prefix":
-        block = spec.blocks[spec.gate_block].depthwise
-        outputs = [_features((block.out_channels[0], block.output_size, block.output_size), features), gate_logits]
+        outputs = [_features(plan.shape_of(plan.cut.wanted[0]), features), gate_logits]
     elif plan.role == "gate":
         outputs = [gate_logits]
     else:
@@ -111,10 +109,10 @@ def _program(spec: SupernetSpec, plan: ProgramPlan, features: Quantization | Non
     return Program(name=plan.name, role=plan.role, width=plan.width, inputs=[given], outputs=outputs)
 
 
-def _features(shape: tuple[int, int, int], quantization: Quantization | None) -> TensorInfo:
+def _features(shape: tuple[int, int, int, int], quantization: Quantization | None) -> TensorInfo:
     if quantization is None:
-        return TensorInfo(name="features", shape=[1, *shape], dtype="float32")
+        return TensorInfo(name="features", shape=list(shape), dtype="float32")
     return TensorInfo(
-        name="features", shape=[1, *shape], dtype="int8",
+        name="features", shape=list(shape), dtype="int8",
         scale=quantization.scale, zero_point=quantization.zero_point,
     )  # fmt: skip

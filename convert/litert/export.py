@@ -19,7 +19,7 @@ from convert.litert.interpreter import run_program
 from convert.litert.quantize import quantize_int8, quantize_weights_only
 from convert.quantized_weights import QuantizedWeights
 from convert.slice_plan import ProgramPlan
-from convert.static_module import StaticProgram, input_shape, static_module
+from convert.static_module import StaticProgram, static_module
 from edge.bundle.litert.flatbuffer import write
 from train.spec import SupernetSpec
 
@@ -41,7 +41,7 @@ def export_float(spec: SupernetSpec, tensors: Tensors, plans: Sequence[ProgramPl
     exported: dict[str, Graph] = {}
     for plan in sorted(plans, key=lambda plan: -1 if plan.width is None else -plan.width):
         if plan.role not in exported:
-            data = frontend(static_module(spec, plan, tensors), input_shape(spec, plan))
+            data = frontend(static_module(spec, plan, tensors), plan.input_shape)
             exported[plan.role] = bind(data, plan, tensors, spec.bn_epsilon)
             graphs.append(exported[plan.role])
         else:

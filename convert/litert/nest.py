@@ -65,7 +65,7 @@ def _read_nested(graph: Graph, place: Filter, layout: NestedLayout, levels: Weig
     dense = subgraph.tensors[place.weight]
     reader = graph.reader(place.weight)
     level = levels.index(place.layer.out_channels, place.layer.in_channels)
-    kernel = place.layer.layer.kernel
+    kernel = place.layer.kernel
     sparse = subgraph.tensors[add_tensor(subgraph, dense.shape, schema.TensorType.INT8)]
     sparse.quantization = dense.quantization
     if place.layer.layer.kind == "depthwise":

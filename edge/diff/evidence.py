@@ -86,18 +86,16 @@ class Evidence:
 
     def times(self, key: RunKey) -> dict[int, list[Entry]]:
         """Return the times of one image from end to end, by width: an entry from every run of `key`."""
-        route = self._route(key)
-        head = [route.head.name] if route.head else []
-        return self._entries(key, {width: [*head, body.name] for width, body in route.bodies.items()})
+        return self._entries(key, self._route(key).end_to_end)
 
     def further_times(self, key: RunKey) -> dict[int, list[Entry]]:
         """Return what a width takes that runs after another one, by width: an entry from every run of `key`."""
-        return self._entries(key, {width: [body.name] for width, body in self._route(key).bodies.items()})
+        return self._entries(key, {width: (body.name,) for width, body in self._route(key).bodies.items()})
 
     def _route(self, key: RunKey) -> Route:
         return Route.of(self.bundle.artifact(key.runtime, key.precision))
 
-    def _entries(self, key: RunKey, units: dict[int, list[str]]) -> dict[int, list[Entry]]:
+    def _entries(self, key: RunKey, units: dict[int, tuple[str, ...]]) -> dict[int, list[Entry]]:
         """Return the entries of the units that every run has with samples in every block."""
         runs = self.runs[key]
         found = {
@@ -105,7 +103,7 @@ class Evidence:
                 entry
                 for run in runs
                 for entry in run.entries
-                if entry.programs == unit and entry.blocks_ms and all(entry.blocks_ms)
+                if tuple(entry.programs) == unit and entry.blocks_ms and all(entry.blocks_ms)
             ]
             for width, unit in units.items()
         }

@@ -85,11 +85,11 @@ def add_run(out: Path, run: Run) -> None:
 def plan_units(artifact: Artifact, widths: Iterable[int] | None = None) -> list[Unit]:
     """Return what to time: every program alone, and, behind a gate, each width end to end (head, then body)."""
     route = Route.of(artifact)
-    bodies = [route.body(width).name for width in (route.bodies if widths is None else sorted(set(widths)))]
-    alone: list[Unit] = [(name,) for name in bodies]
+    chosen = list(route.bodies) if widths is None else sorted(set(widths))
+    alone: list[Unit] = [(route.body(width).name,) for width in chosen]
     if route.head is None:
         return alone
-    return [(route.head.name,), *alone, *((route.head.name, name) for name in bodies)]
+    return [(route.head.name,), *alone, *(route.end_to_end[width] for width in chosen)]
 
 
 def resident_programs(artifact: Artifact, units: Iterable[Unit]) -> tuple[str, ...]:

@@ -140,11 +140,8 @@ class Gathered:
 
 def _end_to_end(artifact: Artifact, run: Run) -> dict[int, Entry]:
     """Return the entries of whole images by width, narrow → wide, of the widths that were measured."""
-    route = Route.of(artifact)
-    head = [route.head.name] if route.head else []
     entries = {tuple(entry.programs): entry for entry in run.entries if entry.blocks_ms}
-    units = {width: (*head, body.name) for width, body in route.bodies.items()}
-    found = {width: entries[unit] for width, unit in units.items() if unit in entries}
+    found = {width: entries[unit] for width, unit in Route.of(artifact).end_to_end.items() if unit in entries}
     if not found:
         raise ReportError(f"the run on {run.device} has no end-to-end samples; run dsnet profile again for all widths")
     return found

@@ -38,6 +38,12 @@ class Route:
             raise BundleError(f"no width {width} in this artifact; choose from {', '.join(map(str, self.bodies))}")
         return self.bodies[width]
 
+    @property
+    def end_to_end(self) -> dict[int, tuple[str, ...]]:
+        """Return the names of the programs that an image passes through, by the width that answers it."""
+        head = (self.head.name,) if self.head else ()
+        return {width: (*head, body.name) for width, body in self.bodies.items()}
+
     def reads_features(self, widths: Iterable[int]) -> bool:
         """Return whether a body of these widths needs the head's output, whoever chooses between them."""
         return any(tensor.name != IMAGE for width in widths for tensor in self.body(width).inputs)

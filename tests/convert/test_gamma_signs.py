@@ -8,7 +8,7 @@ import torch
 from convert.gamma_signs import separate_signs
 from convert.quantized_weights import quantize_weights
 from convert.slice_plan import plan_programs
-from convert.static_module import input_shape, static_module
+from convert.static_module import static_module
 from tests.convert.supernets import trained_like
 from train.spec import load_spec
 
@@ -25,7 +25,7 @@ def test_separating_the_signs_changes_no_bit_of_any_output() -> None:
     separated, changed = separate_signs(tensors, programs)
     assert quantize_weights(changed, separated)
     for before, after in zip(programs, separated, strict=True):
-        x = torch.randn(input_shape(SPEC, before), generator=torch.Generator().manual_seed(0))
+        x = torch.randn(before.input_shape, generator=torch.Generator().manual_seed(0))
         expected = static_module(SPEC, before, tensors)(x)
         found = static_module(SPEC, after, changed)(x)
         for one, other in zip(_outputs(expected), _outputs(found), strict=True):

@@ -11,7 +11,8 @@ from train.layer_specs import LayerSpec
 from train.layers import SlicedConv2d, SlicedLinear, WidthBatchNorm2d, normalise_by_batch
 
 WIDTHS = range(MICRO.largest + 1)
-BLOCK = MICRO.blocks[1]
+LAYERS = {layer.name: layer for layer in MICRO.layers}
+DEPTHWISE, POINTWISE = LAYERS["stages.1.0.depthwise"], LAYERS["stages.1.0.pointwise"]
 
 
 def filled(module: torch.nn.Module) -> torch.nn.Module:
@@ -24,7 +25,7 @@ def filled(module: torch.nn.Module) -> torch.nn.Module:
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(
-    "layer", [MICRO.stem_layer, BLOCK.attention.reduce, BLOCK.pointwise], ids=lambda layer: layer.name
+    "layer", [LAYERS["stem"], LAYERS["stages.1.0.attention.reduce"], POINTWISE], ids=lambda layer: layer.name
 )
 def test_a_full_convolution_uses_the_first_rows_and_columns(layer: LayerSpec, width: int) -> None:
     conv = filled(SlicedConv2d(layer))
@@ -37,7 +38,7 @@ def test_a_full_convolution_uses_the_first_rows_and_columns(layer: LayerSpec, wi
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_depthwise_convolution_keeps_its_channels_apart(width: int) -> None:
-    layer = BLOCK.depthwise
+    layer = DEPTHWISE
     conv = filled(SlicedConv2d(layer))
     x = torch.randn(2, layer.in_channels[width], 8, 8)
     channels = [
@@ -50,14 +51,14 @@ def test_a_depthwise_convolution_keeps_its_channels_apart(width: int) -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_classifier_uses_the_first_columns_and_every_row(width: int) -> None:
-    layer = MICRO.classifier
+    layer = LAYERS["classifier"]
     linear = filled(SlicedLinear(layer))
     x = torch.randn(2, layer.in_channels[width])
     assert torch.equal(linear(x, width), F.linear(x, linear.weight[:, : x.shape[1]], linear.bias))
 
 
 def test_batch_norm_has_statistics_per_width_and_one_affine() -> None:
-    norm = WidthBatchNorm2d(BLOCK.pointwise, epsilon=1e-5).eval()
+    norm = WidthBatchNorm2d(POINTWISE, epsilon=1e-5).eval()
     names = {name for name, _ in norm.named_parameters()}
     assert names == {"weight", "bias"}
     assert [len(statistics.mean) for statistics in norm.statistics] == [4, 6, 8, 10, 12]
@@ -72,7 +73,7 @@ def test_batch_norm_has_statistics_per_width_and_one_affine() -> None:
 
 
 def test_switchable_batch_norm_has_an_affine_per_width_and_none_in_common() -> None:
-    norm = WidthBatchNorm2d(replace(BLOCK.pointwise, switchable=True), epsilon=1e-5).eval()
+    norm = WidthBatchNorm2d(replace(POINTWISE, switchable=True), epsilon=1e-5).eval()
     shapes = {name: len(parameter) for name, parameter in norm.named_parameters()}
     assert shapes == {
         f"statistics.{index}.{name}": count
@@ -91,7 +92,7 @@ def test_switchable_batch_norm_has_an_affine_per_width_and_none_in_common() -> N
 
 
 def test_a_switchable_width_learns_its_own_affine_alone() -> None:
-    norm = WidthBatchNorm2d(replace(BLOCK.pointwise, switchable=True), epsilon=1e-5).train()
+    norm = WidthBatchNorm2d(replace(POINTWISE, switchable=True), epsilon=1e-5).train()
     norm(torch.randn(8, 8, 2, 2), 2).square().sum().backward()
     learning = {name for name, parameter in norm.named_parameters() if parameter.grad is not None}
     assert learning == {"statistics.2.weight", "statistics.2.bias"}
@@ -99,7 +100,7 @@ def test_a_switchable_width_learns_its_own_affine_alone() -> None:
 
 @pytest.mark.parametrize("switchable", [False, True])
 def test_training_normalises_by_the_batch_and_touches_no_statistics(switchable: bool) -> None:
-    norm = WidthBatchNorm2d(replace(BLOCK.pointwise, switchable=switchable), epsilon=1e-5).train()
+    norm = WidthBatchNorm2d(replace(POINTWISE, switchable=switchable), epsilon=1e-5).train()
     before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
     found = norm(torch.randn(8, 8, 2, 2) * 5 + 3, 2)
     mean, deviation = found.mean((0, 2, 3)).abs().max().item(), found.std((0, 2, 3), correction=0)
@@ -109,7 +110,7 @@ def test_training_normalises_by_the_batch_and_touches_no_statistics(switchable: 
 
 
 def test_normalising_by_the_batch_needs_no_training_mode() -> None:
-    norm = WidthBatchNorm2d(BLOCK.pointwise, epsilon=1e-5)
+    norm = WidthBatchNorm2d(POINTWISE, epsilon=1e-5)
     holder = torch.nn.ModuleList([norm, torch.nn.Dropout()])
     normalise_by_batch(holder)
     mean = norm(torch.randn(64, 4, 4, 4) + 7, 0).mean().item()

@@ -68,7 +68,7 @@ def test_switchable_affines_shape_what_the_next_layer_measures() -> None:
     initialise(model, seed=0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for parameter in model.stages[1][0].pointwise_bn.parameters():
+        for parameter in model.get_submodule("stages.1.0.pointwise_bn").parameters():
             parameter.add_(torch.rand(parameter.shape, generator=generator))
     images, name = normal_images(MICRO, 16), "stages.1.1.depthwise_bn"
     recalibrate(model, [images])

@@ -47,8 +47,8 @@ def test_the_largest_network_is_the_widest_where_nothing_else_widens() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"family": "resnet"}, "family 'resnet' is unknown (valid: ds_mbv1, mobilenet_v1, mobilenet_v2)"),
-        ({"family": "mobilenet_v1"}, "a gate on the trunk reads the attention, which family mobilenet_v1 lacks"),
+        ({"family": "resnet"}, "family 'resnet' is unknown (valid: ds_mbv1, mobilenet_v1, mobilenet_v2, resnet_basic"),
+        ({"family": "mobilenet_v1"}, "family mobilenet_v1 has no place for a gate on the trunk; give it a side_gate"),
         ({"head": StageSpec((8,), 2, 1, kernel=1)}, "head: depth, stride and kernel must be 1"),
         ({"head": StageSpec((8, 9), 1, 1, kernel=1)}, "head has 2 channel counts; valid: 1, or 5 (routed)"),
         ({"stem": StageSpec((4, 6), 1, 1, expansion=2)}, "stem: expansion 2; only stages of family mobilenet_v2"),
@@ -94,7 +94,7 @@ def test_a_residual_add_that_one_width_cannot_do_is_refused() -> None:
 
 
 def test_a_width_that_alone_would_add_where_the_network_does_not_cannot_be_cut_out() -> None:
-    assert MICRO_V2.restricted_to((0, 2)).blocks[3].residual is False
+    assert adds(MICRO_V2.restricted_to((0, 2))) == ["stages.1.1"]
     with pytest.raises(
         SpecError, match=r"widths \[1\] .* equal channels before and after stages.2.0, .* name other widths"
     ):
@@ -102,11 +102,15 @@ def test_a_width_that_alone_would_add_where_the_network_does_not_cannot_be_cut_o
 
 
 def test_inverted_residuals_add_where_stride_and_channels_allow() -> None:
-    assert {block.name: block.residual for block in MICRO_V2.blocks} == {
-        "stages.0.0": False, "stages.1.0": False, "stages.1.1": True, "stages.2.0": False,
-    }  # fmt: skip
-    assert [block.expansion is None for block in MICRO_V2.blocks] == [True, False, False, False]
-    assert MICRO_V2.blocks[1].depthwise.out_channels == (6, 12, 12), "expansion × the channels that come in"
+    assert adds(MICRO_V2) == ["stages.1.1"]
+    layers = {layer.name: layer for layer in MICRO_V2.layers}
+    expansions = [name for name in layers if name.endswith("expansion")]
+    assert expansions == ["stages.1.0.expansion", "stages.1.1.expansion", "stages.2.0.expansion"]
+    assert layers["stages.1.0.depthwise"].out_channels == (6, 12, 12), "expansion × the channels that come in"
+
+
+def adds(spec: SupernetSpec) -> list[str]:
+    return [node.output.name for node in spec.graph.nodes if node.op == "add"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +135,7 @@ def test_an_unknown_field_is_named_with_its_place_and_the_valid_ones() -> None:
         SupernetSpec.from_dict(fields)
     assert str(refused.value) == (
         "not a supernet spec: unknown field 'dpeth' in stages[1]; missing field 'depth' in stages[1]; "
-        "valid: channels, depth, stride, kernel, expansion, widest"
+        "valid: channels, depth, stride, kernel, expansion, widest, kernels"
     )
     with pytest.raises(SpecError, match="unknown field 'colour' in the spec; valid: name, resolution"):
         SupernetSpec.from_json(MICRO.to_json().replace('"name"', '"colour":1,"name"'))
@@ -174,7 +178,7 @@ def test_a_restricted_spec_costs_what_its_widths_cost_in_the_original(name: str,
     assert restricted.name == f"{name}_w{'_'.join(map(str, widths))}"
     assert restricted.gate is None
     assert (restricted.n_widths, restricted.largest) == (len(widths), len(widths) - 1)
-    gates = [block.gate for block in spec.blocks if block.gate]
+    gates = [layer for layer in spec.layers if layer.name.startswith("gate")]
     for index, width in enumerate(widths):
         assert restricted.macs(index) == spec.macs(width) - sum(gate.macs(width) for gate in gates)
         assert restricted.params(index) == spec.params(width) - sum(gate.params(width) for gate in gates)

@@ -8,6 +8,7 @@ norm is an ordinary one.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 from statistics import mode
 
 from train.importers.shapes import Shapes, channels_of, classes_of, filled, statistics_sets
@@ -37,11 +38,11 @@ def spec_of(template: SupernetSpec, shapes: Shapes) -> SupernetSpec:
 
 def layer_names(spec: SupernetSpec) -> dict[str, str]:
     """Return the published name of every convolution, and of the classifier, by ours."""
-    names = {"stem": "features.0.0"}
-    for number, block in enumerate(spec.blocks, start=1):
-        convolutions = (layer for layer in (block.expansion, block.depthwise, block.pointwise) if layer)
-        names |= {layer.name: f"features.{number}.body.{3 * i}" for i, layer in enumerate(convolutions)}
-    return names | {"head": f"features.{len(spec.blocks) + 1}.0", "classifier": "classifier.0"}
+    names, number = {"stem": "features.0.0"}, 0
+    of_blocks = (layer.name for layer in spec.layers if layer.name.startswith("stages."))
+    for number, (_, layers) in enumerate(groupby(of_blocks, lambda name: name.rpartition(".")[0]), start=1):
+        names |= {name: f"features.{number}.body.{3 * i}" for i, name in enumerate(layers)}
+    return names | {"head": f"features.{number + 1}.0", "classifier": "classifier.0"}
 
 
 def batch_norm_names(layer: LayerSpec, convolution: str) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from convert.coreml.nest import masters
 from convert.coreml.options import PRECISIONS, Precision
 from convert.quiet import quiet
 from convert.slice_plan import ProgramPlan, plan_programs
-from convert.static_module import input_shape, static_module
+from convert.static_module import static_module
 from edge.bundle.coreml.blobs import read_blobs
 from edge.bundle.coreml.model_file import constants
 from edge.bundle.coreml.multifunction import merge
@@ -82,7 +82,7 @@ def test_two_conversions_in_two_processes_give_equal_hashes() -> None:
 def stock_package(checkpoint: Checkpoint, plan: ProgramPlan, precision: Precision, place: Path) -> Path:
     """Convert one program as coremltools' documentation says, with our tensors' names and types."""
     module = static_module(checkpoint.spec, plan, masters(checkpoint.tensors, [plan], precision))
-    example = torch.zeros(input_shape(checkpoint.spec, plan))
+    example = torch.zeros(plan.input_shape)
     outputs = {"prefix": ("features", "gate_logits"), "gate": ("gate_logits",)}.get(plan.role, ("logits",))
     given = "features" if plan.role == "tail" else "image"
     with quiet(), torch.no_grad():

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from convert.quiet import quiet
-from convert.slice_plan import ProgramPlan, plan_programs
-from convert.static_module import input_shape, static_module
+from convert.slice_plan import plan_programs, whole_program
+from convert.static_module import static_module
 from edge.runtime.native_stderr import native_stderr_silenced
 from train.checkpoint import Checkpoint
 
@@ -28,17 +28,15 @@ def float_programs(checkpoint: Checkpoint, widths: Sequence[int]) -> dict[str, t
     """Return the float modules of the programs for some widths, with example inputs."""
     spec = checkpoint.spec
     return {
-        plan.name: (static_module(spec, plan, checkpoint.tensors), torch.zeros(input_shape(spec, plan)))
+        plan.name: (static_module(spec, plan, checkpoint.tensors), torch.zeros(plan.input_shape))
         for plan in plan_programs(spec, widths)
     }
 
 
 def whole_network(checkpoint: Checkpoint, width: int) -> tuple[nn.Module, Tensor]:
     """Return one width as a single float module, image → logits, without the gate."""
-    prefix, tail = plan_programs(checkpoint.spec, [width])
-    layers = (*(piece for piece in prefix.layers if piece.name != "gate"), *tail.layers)
-    plan = ProgramPlan("net", width, layers)
-    return static_module(checkpoint.spec, plan, checkpoint.tensors), torch.zeros(input_shape(checkpoint.spec, plan))
+    plan = whole_program(checkpoint.spec, width)
+    return static_module(checkpoint.spec, plan, checkpoint.tensors), torch.zeros(plan.input_shape)
 
 
 def answers(path: Path, method: str, inputs: Sequence[Tensor], data_path: Path | None = None) -> list[list[Tensor]]:

@@ -11,7 +11,6 @@ from convert.build_bundle import build_bundle
 from convert.executorch.lower import Task, lower, lower_all
 from convert.images import CheckImages
 from convert.slice_plan import plan_programs
-from convert.static_module import input_shape
 from edge.bundle.verify import verify
 from tests.convert.supernets import images, trained_like
 from tests.train.networks import MICRO, MICRO_V2
@@ -50,7 +49,7 @@ def test_several_processes_write_the_same_files_as_one() -> None:
     plans = plan_programs(MICRO, (0, 1, 4))
     # As many as a conversion has: tensors took a file descriptor each on their way to another process.
     samples = {
-        name: [np.zeros(input_shape(MICRO, plan), np.float32) for _ in range(300)]
+        name: [np.zeros(plan.input_shape, np.float32) for _ in range(300)]
         for name, plan in (("image", plans[0]), ("features", plans[1]))
     }
     task, done = Task(MICRO, checkpoint.tensors, samples), []

@@ -13,7 +13,7 @@ import torch
 
 from train.importers.architectures import recognise
 from train.importers.read import read_published
-from train.supernet import ACTIVATION_FUNCTIONS, Supernet
+from train.supernet import FUNCTIONS, Supernet
 
 TOLERANCE = 1e-4
 LARGEST_TOLERANCE = 2e-3
@@ -109,7 +109,7 @@ def test_the_largest_network_is_the_authors_with_their_formula_of_silu(
     fixtures: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = imported(fixtures, work, "dsnet_mbv1")
-    monkeypatch.setitem(ACTIVATION_FUNCTIONS, "silu", lambda x: x * torch.sigmoid(x))
+    monkeypatch.setitem(FUNCTIONS, "silu", lambda x: x * torch.sigmoid(x))
     theirs = Supernet.from_tensors(network.spec, network.tensors())
     error = relative_error(fixtures, "dsnet_mbv1", "largest", theirs)
     assert error < TOLERANCE, f"relative error {error:.2e}"

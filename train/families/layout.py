@@ -1,0 +1,105 @@
+"""Writes the graph of a network down, node after node. No torch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from train.graph import Decision, Graph, Node, Op, Value
+from train.layer_specs import LayerSpec
+
+if TYPE_CHECKING:
+    from train.spec import SupernetSpec
+
+
+class Layout:
+    """A graph in the making. Methods add what they are named after, and return the value that it gives.
+
+    The side gate, if there is one, comes first: it runs before the network.
+    """
+
+    def __init__(self, spec: "SupernetSpec") -> None:
+        self.spec = spec
+        self.image = Value("image", spec.same(3), spec.resolution)
+        self.nodes: list[Node] = []
+        self.decision: Decision | None = None
+        if spec.side_gate:
+            self._side_gate(spec.side_gate.resolution, spec.side_gate.channels)
+
+    def conv(
+        self, x: Value, name: str, channels: tuple[int, ...], statistics: tuple[int, ...], kernel: int, stride: int = 1
+    ) -> Value:
+        """Add a convolution with batch norm."""
+        return self._normalised(x, "conv", name, channels, statistics, kernel, stride)
+
+    def depthwise(
+        self, x: Value, name: str, statistics: tuple[int, ...], kernel: int | tuple[int, ...], stride: int
+    ) -> Value:
+        """Add a depthwise convolution with batch norm; kernel: a side, or one for every index."""
+        return self._normalised(x, "depthwise", name, x.channels, statistics, kernel, stride)
+
+    def biased(self, x: Value, name: str, channels: tuple[int, ...], kernel: int = 1, stride: int = 1) -> Value:
+        """Add a convolution with bias and without batch norm."""
+        side = -(-x.side // stride)
+        layer = LayerSpec(name, "conv", x.channels, channels, kernel, stride, True, None, side)
+        return self._add("conv", (x,), Value(name, channels, side), layer)
+
+    def activation(self, x: Value) -> Value:
+        """Add the activation of the spec."""
+        return self.apply(self.spec.activation, x)
+
+    def apply(self, op: Op, *inputs: Value, name: str | None = None) -> Value:
+        """Add an operation that keeps the shape of its first input."""
+        first = inputs[0]
+        return self._add(op, inputs, Value(name or f"{first.name}.{op}", first.channels, first.side))
+
+    def mean_pool(self, x: Value) -> Value:
+        """Add the mean over all pixels."""
+        return self._add("mean_pool", (x,), Value(f"{x.name}.mean_pool", x.channels, 1))
+
+    def max_pool(self, x: Value) -> Value:
+        """Add the maximum over 3×3 pixels, stride 2."""
+        return self._add("max_pool", (x,), Value(f"{x.name}.max_pool", x.channels, -(-x.side // 2)))
+
+    def trunk_gate(self, trunk: Value, features: Value, head: Value) -> None:
+        """Say that the gate reads `trunk`, answers `head`, and the chosen width goes on from `features`."""
+        self.decision = Decision(trunk, head, features)
+
+    def gate_head(self, x: Value, name: str, bias: bool) -> Value:
+        """Add the layer that gives a gate's logits from pooled features."""
+        return self._logits(x, "gate_logits", name, "conv", len(self.spec.choices), bias)
+
+    def classified(self, x: Value) -> Graph:
+        """Add global average pool, dropout and classifier, and return the finished graph."""
+        pooled = self.apply("dropout", self.mean_pool(x))
+        logits = self._logits(pooled, "logits", "classifier", "linear", self.spec.classes, True)
+        return Graph(self.image, tuple(self.nodes), logits, self.decision)
+
+    def _side_gate(self, resolution: int, channels: Sequence[int]) -> None:
+        x = self._add("average_pool", (self.image,), Value("image.average_pool", self.image.channels, resolution))
+        for number, outputs in enumerate(channels):
+            x = self.biased(x, f"gate.convolutions.{number}", self.spec.same(outputs), kernel=3, stride=2)
+            x = self.apply("relu", x)
+        logits = self.gate_head(self.mean_pool(x), "gate.logits", bias=True)
+        self.decision = Decision(self.image, logits, self.image)
+
+    def _logits(
+        self, x: Value, output: str, name: str, kind: Literal["conv", "linear"], count: int, bias: bool
+    ) -> Value:
+        channels = self.spec.same(count)
+        layer = LayerSpec(name, kind, x.channels, channels, 1, 1, bias, None, 1)
+        return self._add("logits", (x,), Value(output, channels, 1), layer)
+
+    def _normalised(
+        self, x: Value, kind: Literal["conv", "depthwise"], name: str,
+        channels: tuple[int, ...], statistics: tuple[int, ...], kernel: int | tuple[int, ...], stride: int,
+    ) -> Value:  # fmt: skip
+        side, switchable = -(-x.side // stride), self.spec.batch_norm == "switchable"
+        widest, kernels = (kernel, None) if isinstance(kernel, int) else (kernel[-1], kernel)
+        layer = LayerSpec(
+            name, kind, x.channels, channels, widest,
+            stride, False, statistics, side, switchable, kernels,
+        )  # fmt: skip
+        return self._add("conv", (x,), Value(name, channels, side), layer)
+
+    def _add(self, op: Op, inputs: tuple[Value, ...], output: Value, layer: LayerSpec | None = None) -> Value:
+        self.nodes.append(Node(op, inputs, output, layer))
+        return output
