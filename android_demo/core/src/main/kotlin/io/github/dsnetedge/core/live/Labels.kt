@@ -47,5 +47,8 @@ fun Strip.inWords(): String {
         .format(Locale.ROOT, bars.size, median(times), times.max())
 }
 
+/** What stands at the top of the scale. */
+fun Strip.topInWords(): String = "${"%.4f".of(topMs).trimEnd('0').trimEnd('.')} ms"
+
 /** The same in every language: times are compared with tables. */
 private fun String.of(value: Double): String = format(Locale.ROOT, value)
