@@ -7,21 +7,20 @@ import android.net.Uri
 import androidx.lifecycle.AndroidViewModel
 import androidx.lifecycle.LiveData
 import androidx.lifecycle.MutableLiveData
-import io.github.dsnetedge.core.BundleException
 import io.github.dsnetedge.core.install.BundleInstaller
 import io.github.dsnetedge.core.install.BundleSource
+import io.github.dsnetedge.core.live.FIRST_SCREEN
 import io.github.dsnetedge.core.live.LiveClassifier
 import io.github.dsnetedge.core.live.Screen
 import io.github.dsnetedge.core.live.Selection
 import io.github.dsnetedge.core.oneLine
-import java.io.IOException
 
 private const val ARTIFACT = "artifact"
 private const val CHOICE = "choice"
 
 /** The live screen across rotations: passes on what the user does to the [Worker], and what comes of it back. */
 class LiveViewModel(application: Application) : AndroidViewModel(application) {
-    private val screens = MutableLiveData<Screen>()
+    private val screens = MutableLiveData<Screen>(FIRST_SCREEN)
     private val pictures = MutableLiveData<Bitmap>()
     private val settings = application.getSharedPreferences("live", Context.MODE_PRIVATE)
 
@@ -69,19 +68,15 @@ class LiveViewModel(application: Application) : AndroidViewModel(application) {
 
     private fun photo(uri: Uri) {
         val application = getApplication<Application>()
-        try {
-            val image = readPhoto(application.contentResolver, uri)
-            pictures.postValue(shown(image))
-            live.classify(image)
-        } catch (error: BundleException) {
-            live.notice(application.getString(R.string.photo_failed, error.oneLine()))
-        } catch (error: IOException) {
-            live.notice(application.getString(R.string.photo_failed, error.oneLine()))
-        } catch (error: SecurityException) { // the permission for it ended with another process
-            live.notice(application.getString(R.string.photo_failed, error.oneLine()))
+        val image = try {
+            readPhoto(application.contentResolver, uri)
+        } catch (error: Exception) { // it comes from another app, which may throw anything
+            return live.notice(application.getString(R.string.photo_failed, error.oneLine()))
         } catch (_: OutOfMemoryError) {
-            live.notice(application.getString(R.string.photo_too_large))
+            return live.notice(application.getString(R.string.photo_too_large))
         }
+        pictures.postValue(shown(image))
+        live.classify(image)
     }
 
     private fun publish(screen: Screen) {

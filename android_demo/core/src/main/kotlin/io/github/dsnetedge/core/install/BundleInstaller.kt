@@ -64,7 +64,7 @@ class BundleInstaller(
         try {
             source.open(MANIFEST_NAME).use { copy(it, bytes, MANIFEST_NAME, MAX_JSON_BYTES.toLong()) }
         } catch (error: FileNotFoundException) {
-            throw BundleException("this app was built without a bundle; run dsnet android-assets and build again", error)
+            throw BundleException("this app has no bundle in it; run dsnet android-assets and build again", error)
         }
         return bytes.toByteArray()
     }

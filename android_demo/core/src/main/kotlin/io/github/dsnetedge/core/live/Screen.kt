@@ -6,7 +6,11 @@ sealed interface Screen {
     data class Preparing(val what: String, val done: Long, val of: Long) : Screen
 
     /** Nothing can be classified before what [message] says has been done, or something else was chosen. */
-    data class Failed(val message: String, /** Null where there is nothing to choose from. */ val picker: Picker?) : Screen
+    data class Failed(
+        val message: String,
+        /** Null where there is nothing to choose from. */
+        val picker: Picker?,
+    ) : Screen
 
     data class Ready(
         val picker: Picker,
@@ -17,6 +21,9 @@ sealed interface Screen {
         val notice: String?,
     ) : Screen
 }
+
+/** What is shown before the first screen is published: others may have to finish first. */
+val FIRST_SCREEN: Screen = Screen.Preparing("Starting", 0, 0)
 
 /** The artifacts, and what can be chosen for the chosen one. */
 data class Picker(

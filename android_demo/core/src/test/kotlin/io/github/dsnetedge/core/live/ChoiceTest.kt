@@ -28,7 +28,8 @@ class ChoiceTest {
             calibrationAccuracy = accuracy,
         )
 
-    private fun found(vararg points: OperatingPoint) = choices(manifest.copy(operatingPoints = points.toList()), artifact)
+    private fun found(vararg points: OperatingPoint): List<Choice> =
+        choices(manifest.copy(operatingPoints = points.toList()), artifact)
 
     @Test
     fun `every point and every width can be chosen`() {
