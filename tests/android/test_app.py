@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from edge.devices.adb.runners.app import ACTIVITY, ANSWERS, ASK
 from tests.android.class_file import ClassFile, read_class
 from tests.android.kotlin import APP, PROJECT, STUBS, MissingToolError, Tools, compiled_app, find_aapt2, setting
 
@@ -62,6 +63,17 @@ def test_only_the_shell_may_start_a_measurement() -> None:
     assert {name.rpartition(".")[2] for name in started - guarded} == {"MainActivity"}
     permissions = [activities()[name].attrib[f"{ANDROID}permission"] for name in guarded]
     assert permissions == ["android.permission.DUMP"]
+
+
+def test_dsnet_profile_asks_the_activity_that_there_is_in_the_words_that_it_reads() -> None:
+    package, _, activity = ACTIVITY.partition("/")
+    assert package == setting("applicationId")
+    assert package + activity in activities()
+    (source,) = MAIN.rglob(f"{activity.removeprefix('.')}.kt")
+    read = re.findall(r'getStringExtra\("(\w+)"\)', source.read_text(encoding="utf-8"))
+    assert read == re.findall(r"-e (\w+) ", ASK)
+    (folder,) = re.findall(r'getExternalFilesDir\("(\w+)"\)', SOURCES)
+    assert f"/sdcard/Android/data/{package}/files/{folder}" == ANSWERS
 
 
 def test_the_app_asks_for_the_camera_alone_and_needs_none() -> None:
