@@ -162,3 +162,11 @@ def test_the_build_files_name_exactly_what_the_catalog_has() -> None:
 
 def test_the_version_that_the_app_reports_for_executorch_is_the_one_it_is_built_with() -> None:
     assert f'"ExecuTorch {CATALOG["versions"]["executorch"]}"' in SOURCES
+
+
+def test_the_wrapper_that_gradle_would_write_is_the_one_that_is_there() -> None:
+    properties = (PROJECT / "gradle" / "wrapper" / "gradle-wrapper.properties").read_text(encoding="utf-8")
+    (version,) = re.findall(r'gradleVersion = "(.+)"', BUILD_FILES)
+    (sha256,) = re.findall(r'distributionSha256Sum = "(.+)"', BUILD_FILES)
+    assert f"/gradle-{version}-bin.zip\n" in properties
+    assert f"distributionSha256Sum={sha256}\n" in properties

@@ -27,8 +27,8 @@ data class Progress(val done: Long, val of: Long)
  * Brings the bundle that an app carries to the device's storage, where its files can be mapped.
  *
  * A file that is there with the manifest's SHA-256 stays, whoever wrote it: what a killed app had finished, and what an
- * update of the app did not change. Every other one is copied beside its place, compared, flushed and renamed; the
- * manifest comes last. What belongs to no file of the bundle is removed. Only one installer may work on a folder.
+ * update of the app did not change. Everything else goes first, to make room. Then each missing file is copied beside
+ * its place, compared, flushed and renamed; the manifest comes last. Only one installer may work on a folder.
  *
  * @param root a folder that only this app writes to; the bundle becomes `bundle` in it, rebuilt files go to `programs`
  * @param freeBytes of the storage that holds [root]
@@ -44,17 +44,20 @@ class BundleInstaller(
      * Installs what is not yet installed and returns the bundle; [progress] is told after every block.
      *
      * @throws BundleException when the app carries no bundle, or one that is damaged
-     * @throws LowStorageException before anything is written, when it would not fit
+     * @throws LowStorageException before anything is copied, when it would not fit
      * @throws IOException when the storage fails or fills up meanwhile
      */
     fun install(progress: (Progress) -> Unit = {}): InstalledBundle {
         val manifestBytes = carriedManifest()
-        val files = files(readManifest(manifestBytes, MANIFEST_NAME))
-        val missing = files.filterNot(::isInstalled)
+        val (installed, missing) = files(readManifest(manifestBytes, MANIFEST_NAME)).partition(::isInstalled)
+        val manifest = File(folder, MANIFEST_NAME)
+        removeAllBut(installed.map { File(folder, it.file) } + manifest)
+        makeFolder(root) // storage that is not there has no room
         requireRoom(missing.sumOf { it.bytes }, freeBytes())
         copy(missing, progress)
-        write(File(folder, MANIFEST_NAME)) { it.write(manifestBytes) }
-        removeAllBut(files.map { File(folder, it.file) } + File(folder, MANIFEST_NAME))
+        if (!manifest.isFile || !manifest.readBytes().contentEquals(manifestBytes)) {
+            write(manifest) { it.write(manifestBytes) }
+        }
         return InstalledBundle(BundleFolder.open(folder), File(root, "programs"), freeBytes)
             .apply { removeStrangers() }
     }
@@ -103,8 +106,7 @@ class BundleInstaller(
 
     /** Writes a file whole or not at all, and, given [item], only as the manifest describes it. */
     private fun write(target: File, item: BundleFile? = null, content: (OutputStream) -> Unit) {
-        val parent = target.parentFile
-        if (parent != null && !parent.isDirectory && !parent.mkdirs()) throw IOException("$parent cannot be made")
+        target.parentFile?.let(::makeFolder)
         val part = File(target.path + ".part")
         try {
             FileOutputStream(part).use { out ->
@@ -118,6 +120,10 @@ class BundleInstaller(
         } finally {
             part.delete()
         }
+    }
+
+    private fun makeFolder(path: File) {
+        if (!path.isDirectory && !path.mkdirs()) throw IOException("$path cannot be made")
     }
 
     private fun removeAllBut(kept: List<File>) {

@@ -104,6 +104,28 @@ class BundleInstallerTest {
     }
 
     @Test
+    fun `an older bundle makes room for the new one before there has to be any`() {
+        val older = network.walk().filter { it.isFile }.sumOf { it.length() }
+        val storage = { (16L shl 20) + older - root.walk().filter { it.isFile }.sumOf { it.length() } }
+        BundleInstaller(carrying(network), root, storage).install()
+        BundleInstaller(carrying(golden), root, storage).install()
+        assertEquals(setOf("bundle/manifest.json", "bundle/litert/model.tflite"), files())
+    }
+
+    @Test
+    fun `a folder may stand where the older bundle had a file`() {
+        File(root, "bundle").mkdirs()
+        File(root, "bundle/litert").writeText("a file")
+        installer(carrying(golden)).install()
+        assertEquals(setOf("bundle/manifest.json", "bundle/litert/model.tflite"), files())
+    }
+
+    @Test
+    fun `the storage itself says how much room it has`() {
+        BundleInstaller(carrying(golden), File(root, "not/yet/there")).install()
+    }
+
+    @Test
     fun `what was rebuilt stays when the app starts again`() {
         val first = installer(carrying(network)).install()
         val artifact = first.artifacts.first()

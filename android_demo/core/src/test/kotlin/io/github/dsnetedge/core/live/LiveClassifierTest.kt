@@ -91,6 +91,18 @@ class LiveClassifierTest {
     }
 
     @Test
+    fun `an adaptive answer says which point answers, and how slow the device is`() {
+        val carried = File(temporary.root, "carried").also { golden.copyRecursively(it) }
+        val manifest = File(carried, "manifest.json")
+        val timed = manifest.readText().replace("\"mean_ms\": null", "\"mean_ms\": 1e6")
+        manifest.writeText(timed.replaceFirst("\"calibration_accuracy\": 0.75", "\"calibration_accuracy\": 0.5"))
+        val live = live(carried).apply { start(Selection("LiteRT int8", "balanced, adaptive")) }
+        live.classify(GREY)
+        val detail = ready.answer?.detail.orEmpty()
+        assertTrue(detail, Regex(".* · balanced at \\d\\.\\d\\d× the time").matches(detail))
+    }
+
+    @Test
     fun `every program has run before the first image`() {
         live().start(Selection("LiteRT int8", "balanced"))
         assertEquals(listOf("run prefix", "run tail_00", "run tail_01"), engine.log.filter { it.startsWith("run") })
@@ -178,6 +190,15 @@ class LiveClassifierTest {
         assertEquals(broken.log.count { it.startsWith("load") }, broken.log.count { it.startsWith("close") })
         live.choose(ready(screens.last()).choices.indexOf("width 0 (8)"))
         assertEquals("width 0 (8)", ready.picker.selection.choice)
+    }
+
+    @Test
+    fun `a program that fails when it is first run leaves nothing loaded`() {
+        val broken = ScriptedEngine(Runtime.LITERT, refused = "tail_01", atRun = true, outputs = ::outputs)
+        live(golden, broken).start(Selection("LiteRT int8", "balanced"))
+        assertTrue(failure(), "scripted 1.0 cannot run tail_01: two lines" in failure())
+        assertEquals(3, broken.log.count { it.startsWith("load") })
+        assertEquals(3, broken.log.count { it.startsWith("close") })
     }
 
     private fun ready(screen: Screen): Picker = checkNotNull((screen as Screen.Failed).picker)
