@@ -41,8 +41,7 @@ LOOKS_WITHOUT_PROCESS = 15
 """After so many in a row the app has ended, or never started: the one before may still be ending when `am` returns."""
 SHOWN_BYTES = 100
 NO_PROCESS, NO_ANSWER = 93, 94
-ASK = f"""folder="$3" answer="$3/$4" looks="$6" without=0 process=
-rm -f "$folder"/* 2>/dev/null
+ASK = f"""answer="$3/$4" looks="$6" without=0 process=
 said=$(am start -S -n "$2" -e request "$5" -e answer "$4" 2>&1)
 until [ -f "$answer" ]; do
     [ -d "/proc/${{process:-none}}" ] || process=$(pidof -s "$1")

@@ -44,7 +44,8 @@ fun BenchmarkAnswer.toJson(): String {
 }
 
 /**
- * Leaves an answer in [folder] under the request's token, 32 lower-case hexadecimal digits: whole or not at all.
+ * Leaves an answer in [folder] under the request's token, 32 lower-case hexadecimal digits: whole or not at all. Earlier
+ * answers, which nobody waits for any longer, are removed.
  *
  * @throws BundleException for a token that is none, as it names a file
  * @throws IOException when the storage fails or is full
@@ -52,6 +53,7 @@ fun BenchmarkAnswer.toJson(): String {
 fun writeAnswer(folder: File, token: String, answer: String) {
     if (!TOKEN.matches(token)) throw BundleException("the token is not 32 lower-case hexadecimal digits")
     if (!folder.isDirectory && !folder.mkdirs()) throw IOException("$folder cannot be made")
+    folder.listFiles()?.forEach { it.delete() }
     val part = File(folder, "$token.part")
     part.writeText(answer)
     Files.move(part.toPath(), File(folder, token).toPath(), StandardCopyOption.ATOMIC_MOVE)

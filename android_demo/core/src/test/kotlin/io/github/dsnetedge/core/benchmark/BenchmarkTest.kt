@@ -196,9 +196,10 @@ class BenchmarkTest {
     }
 
     @Test
-    fun `an answer is left under its token, whole, and under nothing else`() {
+    fun `an answer is left under its token, alone`() {
         val folder = File(temporary.root, "answers")
         val token = "0123456789abcdef".repeat(2)
+        writeAnswer(folder, "0".repeat(32), "earlier")
         writeAnswer(folder, token, "{}")
         assertEquals(listOf(token to "{}"), folder.listFiles().orEmpty().map { it.name to it.readText() })
         for (wrong in listOf("", "../$token", token.uppercase(), token + "0", "$token\n")) {

@@ -4,7 +4,7 @@ import io.github.dsnetedge.core.bundle.Program
 import io.github.dsnetedge.core.bundle.Runtime
 import java.io.File
 
-/** Logs what it loads, runs and closes; [refused] is the program that it throws [error] for when it is loaded or run. */
+/** Logs what it loads, runs and closes; throws [error] for the program [refused], when it is loaded or run. */
 class ScriptedEngine(
     override val runtime: Runtime,
     private val refused: String? = null,

@@ -54,9 +54,10 @@ class SessionTest {
 
     @Test
     fun `a program that stops while it runs is said in one line`() {
-        val engine = ScriptedEngine(Runtime.LITERT, refused = programs[0].name, atRun = true, error = RuntimeException())
-        val said = open(engine).use { session -> refusal { session.run(programs[0], emptyMap()) } }
-        assertEquals("scripted 1.0 cannot run ${programs[0].name}: RuntimeException", said)
+        val first = programs.first()
+        val engine = ScriptedEngine(Runtime.LITERT, refused = first.name, atRun = true, error = RuntimeException())
+        val said = open(engine).use { session -> refusal { session.run(first, emptyMap()) } }
+        assertEquals("scripted 1.0 cannot run ${first.name}: RuntimeException", said)
     }
 
     @Test
