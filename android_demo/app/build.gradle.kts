@@ -18,6 +18,13 @@ android {
         ndk { abiFilters += listOf("arm64-v8a", "x86_64") }
     }
 
+    buildTypes {
+        release {
+            // For measuring, not for a shop: what can be debugged runs the core's code slower.
+            signingConfig = signingConfigs.getByName("debug")
+        }
+    }
+
     // The installer reads them once, in blocks; compressed, they would only be unpacked again.
     androidResources { noCompress += listOf("tflite", "pte", "bin") }
 

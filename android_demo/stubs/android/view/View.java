@@ -34,6 +34,10 @@ public class View {
 
     public native void setEnabled(boolean enabled);
 
+    public native boolean getKeepScreenOn();
+
+    public native void setKeepScreenOn(boolean keepScreenOn);
+
     public native CharSequence getContentDescription();
 
     public native void setContentDescription(CharSequence contentDescription);

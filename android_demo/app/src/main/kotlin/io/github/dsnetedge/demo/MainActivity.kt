@@ -1,6 +1,7 @@
 package io.github.dsnetedge.demo
 
 import android.Manifest
+import android.content.ActivityNotFoundException
 import android.content.pm.PackageManager
 import android.os.Bundle
 import android.view.View
@@ -38,11 +39,17 @@ class MainActivity : ComponentActivity() {
         spinner(R.id.artifact).onItemSelectedListener = Chosen(model::chooseArtifact)
         spinner(R.id.choice).onItemSelectedListener = Chosen(model::choose)
         button(R.id.retry).setOnClickListener { model.retry() }
-        button(R.id.photos).setOnClickListener { photos.launch("image/*") }
+        button(R.id.photos).setOnClickListener { askForPhotos() }
         button(R.id.camera).setOnClickListener { if (model.isCameraOn) turnCamera(false) else askForCamera() }
         model.picture.observe(this) { findViewById<ImageView>(R.id.picture).setImageBitmap(it) }
         model.screen.observe(this, ::show)
         if (model.isCameraOn) turnCamera(true)
+    }
+
+    private fun askForPhotos() = try {
+        photos.launch("image/*")
+    } catch (_: ActivityNotFoundException) {
+        model.notice(getString(R.string.photos_missing))
     }
 
     private fun askForCamera() {
@@ -53,6 +60,7 @@ class MainActivity : ComponentActivity() {
     private fun turnCamera(isOn: Boolean) {
         model.isCameraOn = isOn
         button(R.id.camera).setText(if (isOn) R.string.camera_stop else R.string.camera_start)
+        findViewById<View>(R.id.picture).keepScreenOn = isOn
         if (isOn) camera.start() else camera.stop()
     }
 

@@ -22,6 +22,12 @@ class StripTest {
     }
 
     @Test
+    fun `the top of the scale is written without needless digits`() {
+        val words = listOf(0.003, 0.3, 3.0, 187.0).map { strip(it).topInWords() }
+        assertEquals(listOf("0.005 ms", "0.5 ms", "5 ms", "200 ms"), words)
+    }
+
+    @Test
     fun `the budget is on the scale`() {
         val strip = strip(1.0, budget = 8.0)
         assertEquals(10.0, strip.topMs, 0.0)
