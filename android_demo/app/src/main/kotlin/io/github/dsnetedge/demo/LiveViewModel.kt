@@ -53,7 +53,7 @@ class LiveViewModel(application: Application) : AndroidViewModel(application) {
 
     fun choose(index: Int) = Worker.execute { live.choose(index) }
 
-    fun notice(text: String) = Worker.execute { live.notice(text) }
+    fun notice(text: String?) = Worker.execute { live.notice(text) }
 
     /** Classifies photos, one after the other. */
     fun photos(uris: List<Uri>) = uris.forEach { uri -> Worker.execute { photo(uri) } }

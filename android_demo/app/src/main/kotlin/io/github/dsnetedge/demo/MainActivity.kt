@@ -46,10 +46,13 @@ class MainActivity : ComponentActivity() {
         if (model.isCameraOn) turnCamera(true)
     }
 
-    private fun askForPhotos() = try {
-        photos.launch("image/*")
-    } catch (_: ActivityNotFoundException) {
-        model.notice(getString(R.string.photos_missing))
+    private fun askForPhotos() {
+        turnCamera(false) // its next frame would take a photo's place
+        try {
+            photos.launch("image/*")
+        } catch (_: ActivityNotFoundException) {
+            model.notice(getString(R.string.photos_missing))
+        }
     }
 
     private fun askForCamera() {
@@ -59,6 +62,7 @@ class MainActivity : ComponentActivity() {
 
     private fun turnCamera(isOn: Boolean) {
         model.isCameraOn = isOn
+        model.notice(null)
         button(R.id.camera).setText(if (isOn) R.string.camera_stop else R.string.camera_start)
         findViewById<View>(R.id.picture).keepScreenOn = isOn
         if (isOn) camera.start() else camera.stop()

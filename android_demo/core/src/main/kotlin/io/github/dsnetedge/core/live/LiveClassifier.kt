@@ -75,11 +75,14 @@ class LiveClassifier(
         } catch (error: BundleException) {
             return notice(error.oneLine())
         }
-        show(shown.copy(strip = shown.strip + bar, answer = words, notice = null))
+        show(shown.copy(strip = shown.strip + bar, answer = words))
     }
 
-    /** Says, beside the last answer, what went wrong outside of here: a photo, the camera. */
-    fun notice(text: String) {
+    /**
+     * Says, beside the last answer, what went wrong outside of here: a photo, the camera. It stays while other images
+     * are classified, until null takes it away: when something else is asked for.
+     */
+    fun notice(text: String?) {
         ready?.let { show(it.copy(notice = text)) }
     }
 

@@ -219,14 +219,16 @@ class LiveClassifierTest {
     }
 
     @Test
-    fun `an image that cannot be classified is a notice beside the last answer`() {
+    fun `an image that cannot be classified is a notice beside the last answer, until it is taken away`() {
         val live = live().apply { start(null) }
         live.classify(GREY)
         live.classify(NOTHING)
         assertTrue("${ready.notice}", "0×0 pixels" in ready.notice.orEmpty())
         assertEquals("triangle", ready.answer?.title)
         live.classify(GREY)
-        assertEquals(null, ready.notice)
+        assertTrue("${ready.notice}", "0×0 pixels" in ready.notice.orEmpty())
+        live.notice(null)
+        assertEquals(null to 2, ready.notice to ready.strip.bars.size)
     }
 
     @Test
