@@ -54,10 +54,14 @@ class Case:
     """[n, w]"""
     confidences: NDArray[np.float32]
     """[n, w]; each width's top-1 softmax probability."""
+    steady: tuple[Blocks, ...]
+    """[w]; milliseconds of an image where all images go to this width: no gate is asked, no other width's weights fill
+    the caches."""
     chosen: tuple[Blocks, ...]
-    """[w]; milliseconds of an image for which the gate chooses this width."""
+    """[w]; milliseconds of an image for which the gate chooses this width among others."""
     unasked: tuple[Blocks, ...]
-    """[w]; milliseconds of an image that goes to this width without asking a gate: less where that is a side gate."""
+    """[w]; milliseconds of an image that starts at this width of a cascade: less than `chosen` where there is a side
+    gate."""
     further: tuple[Blocks, ...]
     """[w]; milliseconds that running this width adds after another one; empty where that was not measured."""
     macs: tuple[int, ...]
@@ -67,17 +71,17 @@ class Case:
     def of(cls, run: Run, predictions: Predictions, macs: Mapping[int, int]) -> "Case":
         """Return the case that a latency run and predictions make; `macs` by width."""
         widths = predictions.metadata.widths
-        chosen, alone = end_to_end_blocks(run, widths), alone_blocks(run, widths)
         side_gate = any(entry.programs[0] == "gate" for entry in run.entries)
+        chosen, alone = end_to_end_blocks(run, widths), alone_blocks(run, widths)
+        steady, steady_alone = end_to_end_blocks(run, widths, turns=False), alone_blocks(run, widths, turns=False)
         return cls(
             widths=tuple(widths),
             gate_logits=predictions.gate_logits,
             hits=predictions.hit,
             confidences=predictions.confidence,
+            steady=_ungated(steady, steady_alone, side_gate),
             chosen=tuple(chosen),
-            unasked=tuple(own or gated for own, gated in zip(alone, chosen, strict=True))
-            if side_gate
-            else tuple(chosen),
+            unasked=_ungated(chosen, alone, side_gate),
             further=tuple(alone),
             macs=tuple(macs[width] for width in widths),
         )
@@ -86,11 +90,6 @@ class Case:
     def images(self) -> int:
         """Return n."""
         return len(self.hits)
-
-    @property
-    def asking_costs(self) -> bool:
-        """Return whether an image takes longer where the gate is asked: a side gate, which nothing else needs."""
-        return any(asked is not alone for asked, alone in zip(self.chosen, self.unasked, strict=True))
 
     def take(self, images: NDArray[np.intp]) -> "Case":
         """Return the case of some of the images."""
@@ -103,18 +102,21 @@ class Case:
         return [self.widths.index(width) for width in widths]
 
     def choices(self) -> list[Option]:
-        """Return an option for each width, chosen by the gate."""
+        """Return an option for each width, chosen by the gate among others."""
         return [self._option([column], [self.chosen[column]]) for column in range(len(self.widths))]
 
     def single(self, width: int) -> Option:
-        """Return what an image takes that goes to this width, whoever it is."""
-        return self.chain([width])
+        """Return what an image takes where all go to this width."""
+        (column,) = self.columns([width])
+        return self._option([column], [self.steady[column]])
 
-    def chain(self, widths: Sequence[int]) -> Option:
-        """Return what running these widths one after the other takes, with no gate asked.
+    def chains(self, widths: Sequence[int]) -> list[Option]:
+        """Return an option for each width of a cascade: this one and, before it, all narrower ones; no gate is asked.
 
         Raises CalibrationError where a width after the first was not measured by itself.
         """
+        if len(widths) == 1:
+            return [self.single(widths[0])]
         first, *others = columns = self.columns(widths)
         unknown = [self.widths[column] for column in others if not self.further[column]]
         if unknown:
@@ -122,7 +124,8 @@ class Case:
                 f"the latency run has no samples of widths {', '.join(map(str, unknown))} alone, which a cascade adds; "
                 "run dsnet profile again for all widths"
             )
-        return self._option(columns, [self.unasked[first], *(self.further[column] for column in others)])
+        parts = [self.unasked[first], *(self.further[column] for column in others)]
+        return [self._option(columns[:end], parts[:end]) for end in range(1, len(columns) + 1)]
 
     def _option(self, columns: Sequence[int], parts: Sequence[Blocks]) -> Option:
         macs = float(sum(self.macs[column] for column in columns))
@@ -150,7 +153,7 @@ def route(policy: Policy, case: Case) -> Routing:
     """Return what a policy does with every image; option i answers with the policy's width i."""
     widths, columns = policy.widths, case.columns(policy.widths)
     if isinstance(policy, CascadePolicy):
-        options = tuple(case.chain(widths[: end + 1]) for end in range(len(widths)))
+        options = tuple(case.chains(widths))
     elif policy.asks_gate:
         choices = case.choices()
         options = tuple(choices[column] for column in columns)
@@ -158,6 +161,13 @@ def route(policy: Policy, case: Case) -> Routing:
         options = (case.single(widths[0]),)
     choice = positions(policy, case.gate_logits, case.confidences[:, columns])
     return Routing(options, choice, case.hits[np.arange(case.images), np.array(columns)[choice]])
+
+
+def _ungated(gated: Sequence[Blocks], alone: Sequence[Blocks], side_gate: bool) -> tuple[Blocks, ...]:
+    """Return what widths take without a gate: a trunk gate costs hardly anything, and its prefix is needed anyway."""
+    if not side_gate:
+        return tuple(gated)
+    return tuple(own or with_gate for own, with_gate in zip(alone, gated, strict=True))
 
 
 def _sum(parts: Sequence[Floats]) -> Floats:

@@ -127,17 +127,17 @@ def end_to_end_samples(run: Run, widths: Sequence[int]) -> list[Floats]:
     return [np.concatenate(blocks) for blocks in end_to_end_blocks(run, widths)]
 
 
-def end_to_end_blocks(run: Run, widths: Sequence[int]) -> list[Blocks]:
+def end_to_end_blocks(run: Run, widths: Sequence[int], turns: bool = True) -> list[Blocks]:
     """Return the same samples block by block, as they were measured.
 
-    Half of them, where the run has such, are of images that came after one at another width (`Entry.turns_ms`): with
-    several widths in use, about every second image does.
+    With `turns`, half of them, where the run has such, are of images that came after one at another width
+    (`Entry.turns_ms`): with several widths in use, about every second image does.
     """
     ungated = all(len(entry.programs) == 1 and entry.programs[0].startswith("net_") for entry in run.entries)
     if ungated:
-        found = alone_blocks(run, widths)
+        found = alone_blocks(run, widths, turns)
     else:
-        found = [_blocks(run, ["prefix", f"tail_{at:02d}"], ["gate", f"net_{at:02d}"]) for at in widths]
+        found = [_blocks(run, turns, ["prefix", f"tail_{at:02d}"], ["gate", f"net_{at:02d}"]) for at in widths]
     missing = [width for width, blocks in zip(widths, found, strict=True) if not blocks]
     if missing:
         raise CalibrationError(
@@ -147,14 +147,15 @@ def end_to_end_blocks(run: Run, widths: Sequence[int]) -> list[Blocks]:
     return found
 
 
-def alone_blocks(run: Run, widths: Sequence[int]) -> list[Blocks]:
+def alone_blocks(run: Run, widths: Sequence[int], turns: bool = True) -> list[Blocks]:
     """Return the samples, in milliseconds, of each width's own program (tail or net); none where not measured."""
-    return [_blocks(run, [f"tail_{width:02d}"], [f"net_{width:02d}"]) for width in widths]
+    return [_blocks(run, turns, [f"tail_{width:02d}"], [f"net_{width:02d}"]) for width in widths]
 
 
-def _blocks(run: Run, *units: list[str]) -> Blocks:
-    entries = (entry for entry in run.entries if entry.programs in units)
-    return tuple(np.array(block, np.float64) for entry in entries for block in (*entry.blocks_ms, *entry.turns_ms))
+def _blocks(run: Run, turns: bool, *units: list[str]) -> Blocks:
+    entries = [entry for entry in run.entries if entry.programs in units]
+    rows = (block for entry in entries for block in (*entry.blocks_ms, *(entry.turns_ms if turns else ())))
+    return tuple(np.array(block, np.float64) for block in rows)
 
 
 def _of_another_bundle(origin: str, found: str, expected: str, command: str) -> CalibrationError:

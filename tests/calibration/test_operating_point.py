@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge import calibration
 from edge.calibration import (
     Selection,
     calibration_warnings,
@@ -59,6 +60,18 @@ def test_a_point_names_the_artifact_and_files_it_came_from(case: Case) -> None:
 def test_all_blocks_of_the_end_to_end_samples_count_and_nothing_else(case: Case) -> None:
     samples = end_to_end_samples(load_inputs(case.bundle, case.latency, case.predictions).run, [0, 1])
     assert [values.tolist() for values in samples] == [[0.9, 1.0, 1.1, 1.0], [2.9, 3.0, 3.1, 3.0]]
+
+
+def test_turns_count_where_widths_change_and_not_where_one_answers_all(case: Case) -> None:
+    entries = [
+        entry_of(["prefix", f"tail_{width:02d}"], [[ms]]).model_copy(update={"turns_ms": [[1.5 * ms]]})
+        for width, ms in ((0, 1.0), (1, 2.0))
+    ]
+    write_runs(case, {"entries": entries})
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    found = calibration.Case.of(inputs.run, inputs.predictions, MACS)
+    assert [option.samples.tolist() for option in found.choices()] == [[1.0, 1.5], [2.0, 3.0]]
+    assert [found.single(width).samples.tolist() for width in (0, 1)] == [[1.0], [2.0]]
 
 
 def test_samples_of_a_side_gate_count_too(case: Case) -> None:

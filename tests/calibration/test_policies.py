@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.bundle.manifest import CascadePolicy, UtilityPolicy
+from edge.bundle.manifest import CascadePolicy, ThresholdPolicy, UtilityPolicy
 from edge.calibration import KINDS, Case, parse_budget, route
 from edge.calibration.budget import Blocks, expected
 from edge.calibration.policies import single_width
@@ -37,7 +37,8 @@ def simulated(images: int = 3000, seed: int = 0) -> Case:
         gate_logits=(seen * np.array([-1.0, -0.3, 0.3, 1.0])).astype(np.float32),
         hits=felt < strength,
         confidences=(0.1 + 0.9 * sure).astype(np.float32),
-        chosen=(gated := tuple(blocks(ms, random) for ms in times)),
+        steady=(gated := tuple(blocks(ms, random) for ms in times)),
+        chosen=gated,
         unasked=gated,
         further=tuple(blocks(0.8 * ms, random) for ms in times),
         macs=(100_000_000, 200_000_000, 400_000_000),
@@ -130,7 +131,8 @@ def test_a_width_that_was_not_measured_alone_cannot_come_second() -> None:
 
 def test_a_side_gate_is_paid_for_only_where_it_is_asked() -> None:
     case = simulated()
-    case = replace(case, unasked=tuple(tuple(block - 0.5 for block in part) for part in case.chosen))
+    alone = tuple(tuple(block - 0.5 for block in part) for part in case.chosen)
+    case = replace(case, steady=alone, unasked=alone)
     assert case.single(4).samples.mean() == pytest.approx(case.choices()[1].samples.mean() - 0.5)
     for text in ("1.7ms", "0.9ms", "accuracy>=43%"):
         budget = parse_budget(text)
@@ -143,10 +145,22 @@ def test_a_side_gate_is_paid_for_only_where_it_is_asked() -> None:
     assert KINDS["thresholds"](case, parse_budget("0.9ms")).policy.widths == [0]
 
 
+def test_one_width_for_all_never_pays_for_changes_of_width() -> None:
+    case = simulated()
+    in_turns = tuple(tuple(block * 1.2 for block in part) for part in case.chosen)
+    case = replace(case, chosen=in_turns, unasked=in_turns)
+    fixed = [CascadePolicy(widths=[4], confidences=[]), ThresholdPolicy(widths=[4], thresholds=[])]
+    found = [route(policy, case).options[0].samples.mean() for policy in fixed]
+    assert found == [pytest.approx(np.mean(case.steady[1]))] * 2
+    for kind in ("thresholds", "cascade"):
+        policy = KINDS[kind](case, parse_budget(f"{np.mean(case.steady[1]) + 1e-3:.3f}ms")).policy
+        assert route(policy, case).hit.mean() >= case.hits[:, 1].mean(), policy
+
+
 def test_a_budget_that_one_width_meets_exactly_is_met() -> None:
     case = simulated()
     tenth = tuple(np.array([1.0] * 9 + [5.0]) for _ in range(3))
-    case = replace(case, chosen=(tenth,) * 3, unasked=(tenth,) * 3)
+    case = replace(case, steady=(tenth,) * 3, chosen=(tenth,) * 3, unasked=(tenth,) * 3)
     for kind in KINDS:
         assert route(KINDS[kind](case, parse_budget("p90<=2ms")).policy, case).shares
 

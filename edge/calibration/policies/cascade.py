@@ -40,8 +40,7 @@ def fit(case: Case, budget: Budget) -> Fitted:
     """Return the best cascade found; raises CalibrationError when none is within the budget."""
     best: tuple[float, CascadePolicy] | None = None
     for chains in filter(lambda chains: len(chains.hits), every_chain(case)):
-        options = [case.chain(chains.widths[: end + 1]) for end in range(len(chains.widths))]
-        needs = Needs.of(budget, options, case.images)
+        needs = Needs.of(budget, case.chains(chains.widths), case.images)
         worth = np.where(needs.met(chains.shares, chains.hits), needs.worth(chains.shares, chains.hits), -np.inf)
         at = int(worth.argmax())
         if np.isfinite(worth[at]) and (best is None or worth[at] > best[0]):

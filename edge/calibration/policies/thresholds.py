@@ -13,11 +13,9 @@ from edge.runtime.policy import score
 def fit(case: Case, budget: Budget) -> Fitted:
     """Return the most accurate thresholds within the budget; with an accuracy to keep, the cheapest ones.
 
-    Where asking the gate takes time of its own (a side gate), one width for all, which asks nobody, may be better.
+    One width for all may be better than any rule: no gate is asked, and no other width's weights fill the caches.
     Raises CalibrationError when nothing is within the budget, or for fewer than 2 images.
     """
-    if not case.asking_costs:
-        return _search(case, budget)[0]
     try:
         single = single_width.fit(case, budget)
     except CalibrationError:
