@@ -1,5 +1,5 @@
 // Not verified here: Gradle and its plugins come from servers that this project's tests do without. What is tested is
-// the core itself, compiled by tests/android/kotlin.py from the same sources.
+// the core itself, compiled by tests/android/kotlin.py from the same sources, and the types of the app (docs/android.md).
 pluginManagement {
     repositories {
         google()
@@ -17,4 +17,4 @@ dependencyResolutionManagement {
 }
 
 rootProject.name = "dsnet-demo"
-include(":core")
+include(":core", ":app")

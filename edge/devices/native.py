@@ -57,13 +57,10 @@ class RunnerWorkload:
         """
         self.runtime_version = version
         """The runtime's name and version."""
-        widths = list(Route.of(artifact).bodies)
-        # What the gate decides does not matter, as the body is given; how many thresholds it compares with does.
-        policy = ThresholdPolicy(widths=widths, thresholds=[0.0] * (len(widths) - 1))
-        self._policy = policy.model_dump(mode="json")
+        self._policy = timed_policy(artifact)
         self._process = process
         try:
-            for program in _resident(artifact, programs):
+            for program in needed_programs(artifact, programs):
                 self._load(program, paths)
         except BaseException:
             self.close()
@@ -161,7 +158,7 @@ def parse_version(runner: str, said: str) -> str:
     return f"executorch {match[2]} (dsnet-runner {match[1]})"
 
 
-def _resident(artifact: Artifact, names: Sequence[str]) -> list[Program]:
+def needed_programs(artifact: Artifact, names: Sequence[str]) -> list[Program]:
     """Return the programs to load: those named, and the prefix that a tail among them cannot do without."""
     known = {program.name: program for program in artifact.programs}
     unknown = [name for name in names if name not in known]
@@ -172,6 +169,15 @@ def _resident(artifact: Artifact, names: Sequence[str]) -> list[Program]:
     if head is not None and head not in chosen and any(program.role == "tail" for program in chosen):
         chosen.insert(0, head)
     return chosen
+
+
+def timed_policy(artifact: Artifact) -> dict[str, Any]:
+    """Return the policy that decides between a head and a body while they are timed.
+
+    What it decides does not matter, as the body is given; how many thresholds it compares with does.
+    """
+    widths = list(Route.of(artifact).bodies)
+    return ThresholdPolicy(widths=widths, thresholds=[0.0] * (len(widths) - 1)).model_dump(mode="json")
 
 
 def _described(tensor: TensorInfo) -> dict[str, Any]:

@@ -13,6 +13,7 @@ Where it differs from a phone:
 - x86_64 programs run whatever is claimed;
 - the shell is mksh and the tools are toybox's, as on Android, only where both are installed; else this machine's;
 - a disk that is full (`free_bytes`) is full for pushes and `df`, not for what commands write;
+- an app is a script or a program of this machine, and `am` knows `start` and `force-stop` alone;
 - nothing is pinned to cores: `taskset` only checks its mask;
 - /proc and /sys are the state's, but time is this machine's: `canary_slowdown` slows only runners that read it.
 """

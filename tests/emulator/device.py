@@ -95,6 +95,18 @@ class Emulator:
         """Take a program out of the device's PATH: older devices have fewer."""
         self.sandbox.remove_tool(name)
 
+    def install_app(self, package: str, script: str) -> None:
+        """Install an app: `am start` runs the script, for /system/bin/sh, in a process that bears the package's name.
+
+        Its arguments are the values of the intent's extras. What else it is to execute is put into its folder.
+        """
+        folder = self.path(app_folder(package))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "main").write_text(script)
+        (folder / package).unlink(missing_ok=True)
+        (folder / package).symlink_to("/system/bin/sh")
+        self.state.packages = (*{*self.state.packages, package},)
+
     async def _plug_in(self) -> None:
         if self._listening is None:
             self._listening = await asyncio.start_server(self._serve, sock=bound_socket(self.state.host, self._port))
@@ -175,6 +187,11 @@ class Emulator:
             await child.ended.wait()
         for connection in list(self._connections):
             await connection.finish()
+
+
+def app_folder(package: str) -> str:
+    """Return the folder of an installed app on the device."""
+    return f"/data/app/{package}"
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

@@ -50,7 +50,7 @@ class DeviceState:
     properties: Mapping[str, str] = field(default_factory=dict)
     """System properties besides those that the other fields make, or instead of them."""
     packages: tuple[str, ...] = ()
-    """Installed apps, which are only listed. A test that starts one installs a tool named `am`."""
+    """Installed apps, which are only listed; `Emulator.install_app` gives one something to do."""
     clusters: tuple[Cluster, ...] = BIG_LITTLE
     ram_bytes: int = 8 << 30
     free_bytes: int | None = None

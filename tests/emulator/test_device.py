@@ -179,3 +179,23 @@ def test_arm64_programs_are_refused_where_arm64_is_not_claimed(emulator: Start, 
     assert adb("push", str(program), "/data/local/tmp/program", serial=serial).returncode == 0
     done = adb("shell", "/data/local/tmp/program", serial=serial)
     assert done.returncode == 126 and b"program: not executable: 64-bit ELF file" in done.stderr
+
+
+def test_an_installed_app_runs_with_its_extras_in_a_process_of_its_name_until_it_is_stopped(emulator: Start) -> None:
+    device = emulator()
+    device.install_app("org.example.app", 'echo "$1 and $2" >/sdcard/said; sleep 1000')
+    assert device.shell("cmd package list packages example") == "package:org.example.app\n"
+    started = device.shell("am start -S -n org.example.app/.Main -e one 'a b' -e two c")
+    assert "cmp=org.example.app/.Main" in started
+    wait_until(lambda: device.path("/sdcard/said").is_file())
+    assert device.path("/sdcard/said").read_text() == "a b and c\n"
+    first = device.shell("pidof org.example.app")
+    device.shell("am start -S -n org.example.app/.Main")
+    wait_until(lambda: device.shell("pidof org.example.app || true") not in ("", first))
+    device.shell("am force-stop org.example.app")
+    wait_until(lambda: not [line for line in device.processes().values() if "org.example.app" in line])
+
+
+def test_an_app_that_is_not_installed_is_not_started(emulator: Start) -> None:
+    said = emulator().shell("am start -n org.example.app/.Main; echo $?")
+    assert said.endswith("Error: Activity class {org.example.app/.Main} does not exist.\n1\n")

@@ -1,35 +1,59 @@
-"""The demo app on a device: the runtime inside an app, scheduled as apps are. The contract is in docs/profiling.md.
+"""The demo app on a device: the runtime inside the app that is in front. The contract is in docs/profiling.md.
 
-Each block is one `am instrument`. Request and answer are JSON in base64, so that neither the shell nor the tool's own
-line-based output can alter them.
+Each block is one start of an activity. The request goes along in base64, which no shell alters, with a token; the
+answer is a file that bears the token's name, and is there whole or not at all.
 """
 
-import re
-from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import secrets
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from edge.bundle.manifest import Artifact, Record
+from edge.bundle.nested.weights import weights_files
 from edge.bundle.records import parse_record
 from edge.devices.adb.facts import APP, Facts
 from edge.devices.adb.runners.base import OpenWorkload, Place
-from edge.devices.native import artifact_files
-from edge.devices.native_process import json_line
-from edge.errors import BundleError, MeasurementError, RuntimeUnavailableError
+from edge.devices.native import needed_programs, timed_policy
+from edge.devices.native_process import json_line, one_line
+from edge.errors import BundleError, DeviceError, MeasurementError, RuntimeUnavailableError
 from edge.profiling.latency_table import Milliseconds, QualityWarning
-from edge.runtime.route import Route
 
 if TYPE_CHECKING:
     from edge.bundle.reader import Bundle
 
-COMPONENT = f"{APP}/.ProfileInstrumentation"
+ACTIVITY = f"{APP}/.BenchmarkActivity"
+ANSWERS = f"/sdcard/Android/data/{APP}/files/answers"
+"""In the app's folder of external files, which the app may write to and adb's user may read."""
 REQUEST, ANSWER = "dsnet-app-request/1", "dsnet-app-answer/1"
+MAX_REQUEST_BYTES = 60_000
+"""In base64. adb takes a command of 65,535 bytes at most, and there is a script around the request."""
 WARM_UP_RUNS = 5
 """Untimed runs at the start of each block: every block is a fresh process of the app."""
-RESULT = re.compile(r"^INSTRUMENTATION_RESULT: answer=([A-Za-z0-9+/=]+)\s*$", re.MULTILINE)
-SHOWN_CHARACTERS = 500
+SECONDS_TO_START = 30.0
+"""What `am` and the first look may take beyond the time that the app has for its answer."""
+LOOKS_PER_SECOND = 5
+"""A look costs the device a process, `sleep`, while the app is being timed."""
+LOOKS_WITHOUT_PROCESS = 15
+"""After so many in a row the app has ended, or never started: the one before may still be ending when `am` returns."""
+SHOWN_BYTES = 100
+NO_PROCESS, NO_ANSWER = 93, 94
+ASK = f"""answer="$3/$4" looks="$6" without=0 process=
+said=$(am start -S -n "$2" -e request "$5" -e answer "$4" 2>&1)
+until [ -f "$answer" ]; do
+    [ -d "/proc/${{process:-none}}" ] || process=$(pidof -s "$1")
+    if [ -n "$process" ]; then without=0; else without=$((without + 1)); fi
+    if [ "$without" -gt {LOOKS_WITHOUT_PROCESS} ]; then echo "$said"; exit {NO_PROCESS}; fi
+    if [ "$looks" -le 0 ]; then am force-stop "$1" >/dev/null 2>&1; exit {NO_ANSWER}; fi
+    looks=$((looks - 1))
+    sleep {1 / LOOKS_PER_SECOND}
+done
+cat "$answer" || exit
+rm -f "$answer" 2>/dev/null
+true"""
 
 
 class Answer(Record):
@@ -66,17 +90,8 @@ class AppRunner:
             )
         if place.mask:
             raise RuntimeUnavailableError("an app cannot be given cores: the system chooses; leave --cores out")
-        local = artifact_files(bundle, artifact) if artifact.runtime == "executorch" else {}
-        local = local or {"model": bundle.verified_path(artifact)}
-        request = {
-            "format": REQUEST,
-            "runtime": artifact.runtime,
-            "files": {role: place.store.ensure(path) for role, path in local.items()},
-            "programs": [program.model_dump() for program in artifact.programs if program.name in programs],
-            "threads": threads,
-            "thresholds": [0.0] * (len(Route.of(artifact).bodies) - 1),
-        }
-        return AppWorkload(place, request, programs[0])
+        files = {role: place.store.ensure(path) for role, path in app_files(bundle, artifact).items()}
+        return AppWorkload(place, artifact, files, programs[0], threads)
 
 
 class AppWorkload:
@@ -85,11 +100,18 @@ class AppWorkload:
     takes_turns = False
     """Every block is a process of its own."""
 
-    def __init__(self, place: Place, request: Mapping[str, Any], canary: str) -> None:
-        """`request` is what all requests have in common."""
-        self._place, self._request = place, request
+    def __init__(self, place: Place, artifact: Artifact, files: dict[str, str], canary: str, threads: int) -> None:
+        """`files` are paths on the device by role; `canary` is the program to run where only the canary is wanted."""
+        self._place, self._artifact, self._canary = place, artifact, canary
+        self._shared = {
+            "format": REQUEST,
+            "runtime": artifact.runtime,
+            "files": files,
+            "threads": threads,
+            "policy": timed_policy(artifact),
+            "warm_up_runs": WARM_UP_RUNS,
+        }
         self._seen: set[tuple[str, ...]] = set()
-        self._canary = canary
         self._canary_ms: float | None = None
         self.runtime_version = self._ask([canary], 1).runtime_version
         """The runtime's name and version, as the app tells it."""
@@ -116,23 +138,50 @@ class AppWorkload:
         """Do nothing: the app ends after every block."""
 
     def _ask(self, units: Sequence[str], runs: int) -> Answer:
-        request = {**self._request, "units": list(units), "warm_up_runs": WARM_UP_RUNS, "runs": runs}
-        command = ["am", "instrument", "-w", "-r", "-e", "request", b64encode(json_line(request)).decode(), COMPONENT]
-        answer = parse_answer(self._place.adb.shell(command, self._place.answer_s))
+        serial = self._place.adb.serial
+        programs = [program.model_dump() for program in needed_programs(self._artifact, units)]
+        request = json_line({**self._shared, "programs": programs, "units": list(units), "runs": runs})
+        answer = parse_answer(self._answer(b64encode(request).decode()))
         if answer.error is not None:
-            raise RuntimeUnavailableError(f"{self._place.adb.serial}: the app: {' '.join(answer.error.split())}")
+            raise RuntimeUnavailableError(f"{serial}: the app: {one_line(answer.error)}")
         if len(answer.samples_ms) != runs or not answer.runtime_version:
             raise MeasurementError(f"the app answered {len(answer.samples_ms)} times instead of {runs}, or no version")
         return answer
 
+    def _answer(self, request: str) -> bytes:
+        """Return the bytes that the app leaves for a request."""
+        if len(request) > MAX_REQUEST_BYTES:
+            raise RuntimeUnavailableError(
+                f"a request to the app of {len(request)} bytes, but adb passes on no more than {MAX_REQUEST_BYTES}; "
+                "the manifest's entries of these programs are too long"
+            )
+        adb, answer_s = self._place.adb, self._place.answer_s
+        looks = round(answer_s * LOOKS_PER_SECOND)
+        arguments = [APP, ACTIVITY, ANSWERS, secrets.token_hex(16), request, str(looks)]
+        done = adb.try_shell(["sh", "-c", ASK, "sh", *arguments], answer_s + SECONDS_TO_START)
+        if done.status == NO_ANSWER:
+            raise MeasurementError(f"{adb.serial}: no answer from the app for {answer_s:g} s; it was ended there")
+        if done.status == NO_PROCESS:
+            raise MeasurementError(
+                f"{adb.serial}: the app ended without an answer, or did not start (adb logcat -b crash says why): "
+                f"{one_line(done.text)}"
+            )
+        if done.status != 0:
+            raise DeviceError(f"{adb.serial}: the app's answer cannot be read there: {one_line(done.text)}")
+        return done.data
 
-def parse_answer(text: str) -> Answer:
-    """Return the app's answer in what `am instrument` printed; a MeasurementError that shows the text without one."""
-    found = RESULT.findall(text)
-    if len(found) != 1:
-        shown = " ".join(text.split())[-SHOWN_CHARACTERS:]
-        raise MeasurementError(f"the app gave no answer (did it crash? adb logcat tells): {shown!r}")
+
+def app_files(bundle: "Bundle", artifact: Artifact) -> dict[str, Path]:
+    """Return the files that the app reads, by their roles in a request, each compared with the manifest."""
+    if artifact.runtime == "litert":
+        return {"model": bundle.verified_path(artifact)}
+    return {role: bundle.verified_path(file) for role, file in weights_files(bundle, artifact).items()}
+
+
+def parse_answer(data: bytes) -> Answer:
+    """Return the app's answer; a MeasurementError in one line, which shows what is none."""
     try:
-        return parse_record(b64decode(found[0], validate=True), Answer, ANSWER, "the app's answer")
-    except (BundleError, ValueError) as error:
-        raise MeasurementError(f"the app's answer cannot be read: {error}") from error
+        return parse_record(data, Answer, ANSWER, "the app's answer")
+    except BundleError as error:
+        shown = one_line(data[:SHOWN_BYTES].decode(errors="replace"))
+        raise MeasurementError(f"{error}; it begins {shown!r}") from error

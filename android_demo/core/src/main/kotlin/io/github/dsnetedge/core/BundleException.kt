@@ -7,3 +7,7 @@ package io.github.dsnetedge.core
  * that makes no sense is an [IllegalArgumentException], a mistake in the program that calls.
  */
 class BundleException(message: String, cause: Throwable? = null) : Exception(message, cause)
+
+/** What an error says, on one line: those of runtimes and of the JDK may have several, or none. */
+fun Throwable.oneLine(): String =
+    message.orEmpty().split(Regex("\\s+")).joinToString(" ").trim().ifEmpty { javaClass.simpleName }

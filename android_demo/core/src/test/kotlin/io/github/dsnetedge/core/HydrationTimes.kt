@@ -33,5 +33,6 @@ fun main(arguments: Array<String>) {
 private fun hydrate(root: File, precision: String, folder: File, programs: List<String>) {
     val bundle = BundleFolder.open(root)
     val artifact = bundle.artifact(Runtime.EXECUTORCH, precision)
-    ExecuTorchFiles(bundle, artifact, HashedFiles(folder)).use { files -> programs.forEach(files::of) }
+    val wanted = artifact.programs.filter { it.name in programs }
+    ExecuTorchFiles(bundle, artifact, HashedFiles(folder)).use { files -> wanted.forEach(files::of) }
 }

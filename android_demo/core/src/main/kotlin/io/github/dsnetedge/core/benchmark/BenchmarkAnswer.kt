@@ -1,9 +1,16 @@
 package io.github.dsnetedge.core.benchmark
 
+import io.github.dsnetedge.core.BundleException
 import io.github.dsnetedge.core.json.Json
 import io.github.dsnetedge.core.json.toText
+import java.io.File
+import java.io.IOException
+import java.nio.file.Files
+import java.nio.file.StandardCopyOption
 
 const val ANSWER_FORMAT = "dsnet-app-answer/1"
+
+private val TOKEN = Regex("[0-9a-f]{32}")
 
 /** What the app answers to a [BenchmarkRequest]: docs/profiling.md, "The app's contract". */
 sealed interface BenchmarkAnswer {
@@ -34,4 +41,20 @@ fun BenchmarkAnswer.toJson(): String {
         )
     }
     return Json.Object(mapOf("format" to Json.Text(ANSWER_FORMAT)) + fields).toText()
+}
+
+/**
+ * Leaves an answer in [folder] under the request's token, 32 lower-case hexadecimal digits: whole or not at all. Earlier
+ * answers, which nobody waits for any longer, are removed.
+ *
+ * @throws BundleException for a token that is none, as it names a file
+ * @throws IOException when the storage fails or is full
+ */
+fun writeAnswer(folder: File, token: String, answer: String) {
+    if (!TOKEN.matches(token)) throw BundleException("the token is not 32 lower-case hexadecimal digits")
+    if (!folder.isDirectory && !folder.mkdirs()) throw IOException("$folder cannot be made")
+    folder.listFiles()?.forEach { it.delete() }
+    val part = File(folder, "$token.part")
+    part.writeText(answer)
+    Files.move(part.toPath(), File(folder, token).toPath(), StandardCopyOption.ATOMIC_MOVE)
 }

@@ -2,10 +2,14 @@ package io.github.dsnetedge.core.benchmark
 
 import io.github.dsnetedge.core.bundle.Program
 import io.github.dsnetedge.core.bundle.Runtime
+import io.github.dsnetedge.core.bundle.WeightsRole
 import io.github.dsnetedge.core.bundle.readProgram
 import io.github.dsnetedge.core.bundle.readRuntime
 import io.github.dsnetedge.core.json.JsonNode
 import io.github.dsnetedge.core.json.parseRecord
+import io.github.dsnetedge.core.policy.WidthPolicy
+import io.github.dsnetedge.core.policy.readPolicy
+import java.io.File
 
 const val REQUEST_FORMAT = "dsnet-app-request/1"
 
@@ -16,26 +20,26 @@ private const val MAX_RUNS = 1_000_000
 /** One block to be measured: docs/profiling.md, "The app's contract". */
 data class BenchmarkRequest(
     val runtime: Runtime,
-    /** Paths on the device by role: `model` for LiteRT; `pte`, `store`, `recipe`, perhaps `template` otherwise. */
-    val files: Map<String, String>,
+    /** On the device, by role: `model` for LiteRT; `store`, `recipe`, `template` for ExecuTorch. */
+    val files: Map<String, File>,
+    /** What to load: the units, and the head where one of them reads its features. */
     val programs: List<Program>,
     val threads: Int,
-    /** What the gate's score is compared with between head and body. */
-    val thresholds: List<Double>,
+    /** What decides between head and body; the result is not used, as the body is given. */
+    val policy: WidthPolicy,
     /** What runs one after the other: a program, or a head and a body. */
     val units: List<Program>,
-    /** Untimed runs before the timed ones. */
+    /** Runs before the ones that count, the very first one among them. */
     val warmUpRuns: Int,
     val runs: Int,
 )
 
-private val ROLES = mapOf(
-    Runtime.LITERT to listOf("model"),
-    Runtime.EXECUTORCH to listOf("pte", "store", "recipe"),
-)
+internal const val MODEL = "model"
 
-/** What plain files are rebuilt with, where the runtime takes no other. */
-private const val TEMPLATE = "template"
+private val ROLES = mapOf(
+    Runtime.LITERT to listOf(MODEL),
+    Runtime.EXECUTORCH to WeightsRole.entries.map { it.key },
+)
 
 /** The checked request in [data]; a [io.github.dsnetedge.core.BundleException] for anything else. */
 fun readBenchmarkRequest(data: ByteArray): BenchmarkRequest {
@@ -51,16 +55,14 @@ fun readBenchmarkRequest(data: ByteArray): BenchmarkRequest {
         files = readFiles(node, runtime),
         programs,
         threads = node["threads"].int(1..MAX_THREADS),
-        thresholds = node["thresholds"].list().map { it.number() },
+        policy = readPolicy(node["policy"]),
         units,
-        warmUpRuns = node["warm_up_runs"].int(0..MAX_RUNS),
+        warmUpRuns = node["warm_up_runs"].int(1..MAX_RUNS),
         runs = node["runs"].int(1..MAX_RUNS),
     )
 }
 
-private fun readFiles(node: JsonNode, runtime: Runtime): Map<String, String> {
+private fun readFiles(node: JsonNode, runtime: Runtime): Map<String, File> {
     val roles = ROLES[runtime] ?: node.refuse("runtime ${runtime.key} does not run on Android")
-    val files = node["files"]
-    val template = files.optional(TEMPLATE)?.let { mapOf(TEMPLATE to it.text()) }.orEmpty()
-    return roles.associateWith { files[it].text() } + template
+    return roles.associateWith { File(node["files"][it].text()) }
 }

@@ -1,14 +1,20 @@
 package io.github.dsnetedge.core.benchmark
 
+import io.github.dsnetedge.core.BundleException
 import io.github.dsnetedge.core.bundle.GATE_LOGITS
+import io.github.dsnetedge.core.bundle.HashedFiles
 import io.github.dsnetedge.core.bundle.IMAGE
 import io.github.dsnetedge.core.bundle.Program
-import io.github.dsnetedge.core.policy.score
+import io.github.dsnetedge.core.bundle.Runtime
+import io.github.dsnetedge.core.nested.ExecuTorchFiles
+import io.github.dsnetedge.core.runtime.Engine
+import io.github.dsnetedge.core.runtime.OneFile
+import io.github.dsnetedge.core.runtime.ProgramFiles
 import io.github.dsnetedge.core.runtime.Session
 import io.github.dsnetedge.core.runtime.Tensor
 import io.github.dsnetedge.core.runtime.feed
+import io.github.dsnetedge.core.runtime.openSession
 import io.github.dsnetedge.core.runtime.realValues
-import io.github.dsnetedge.core.runtime.zeros
 import java.io.Closeable
 import java.util.Random
 
@@ -22,23 +28,46 @@ interface BlockRunner : Closeable {
 }
 
 /**
- * Units on a session with every program of the request, on an image of Gaussian noise. Between head and body the gate's
- * score is compared with the thresholds; what that decides is not used, as the body is given.
+ * Loads a request's programs in the one of [engines] that has its runtime.
+ *
+ * @param cache where plain files are kept that a runtime needs and the request does not have
+ * @throws BundleException for a runtime that no engine has, files that are not what they should be, or programs that
+ * the runtime cannot run
+ */
+fun openRunner(request: BenchmarkRequest, cache: HashedFiles, engines: List<Engine>): BlockRunner {
+    val engine = engines.firstOrNull { it.runtime == request.runtime }
+        ?: throw BundleException("no ${request.runtime.key} in this app; it has ${engines.joinToString { it.version }}")
+    val session = files(request, cache).use { openSession(request.programs, it, engine, request.threads) }
+    try {
+        return SessionRunner(session, request)
+    } catch (error: Throwable) {
+        session.close()
+        throw error
+    }
+}
+
+private fun files(request: BenchmarkRequest, cache: HashedFiles): ProgramFiles = when (request.runtime) {
+    Runtime.LITERT -> OneFile(request.files.getValue(MODEL))
+    else -> ExecuTorchFiles(cache) { request.files.getValue(it.key) }
+}
+
+/**
+ * Units on a session with every program of the request, on an image of Gaussian noise. Between head and body the policy
+ * decides; what it decides is not used, as the body is given.
  */
 class SessionRunner(private val session: Session, private val request: BenchmarkRequest) : BlockRunner {
     override val runtimeVersion: String get() = session.runtimeVersion
 
     private val tensors: MutableMap<String, Tensor> = request.programs.flatMap { it.inputs }
-        .associateTo(mutableMapOf()) { it.name to if (it.name == IMAGE) noise(it.elements) else zeros(it) }
+        .filter { it.name == IMAGE }.associateTo(mutableMapOf()) { it.name to noise(it.elements) }
 
     /** Where the gate's decision went, so that no compiler leaves it out. */
     @Volatile
     private var position = 0
 
     init {
-        val head = request.programs.firstOrNull { it.role.isHead }
-        // A body alone reads what a head made, not zeros, which kernels may take a shorter way through.
-        if (head != null && head != request.units.first()) run(head)
+        // A tail alone reads what the prefix made, not zeros, which kernels may take a shorter way through.
+        request.programs.firstOrNull { it.role.isHead && it !in request.units }?.let(::run)
     }
 
     override fun runOnce() {
@@ -55,8 +84,7 @@ class SessionRunner(private val session: Session, private val request: Benchmark
     }
 
     private fun decide(head: Program) {
-        val found = score(realValues(head, tensors, GATE_LOGITS))
-        position = request.thresholds.count { !(it >= found) }
+        position = request.policy.first(realValues(head, tensors, GATE_LOGITS))
     }
 }
 

@@ -7,9 +7,15 @@ private const val STEPS = 500_000
 private const val REPETITIONS = 5
 private const val SEED = 88172645463325252L
 
-/** Fixed integer work, median of five, in milliseconds: it slows only when the device does. */
-fun canaryMs(nanoTime: () -> Long = System::nanoTime): Double =
-    median(List(REPETITIONS) { timedMs(nanoTime, ::xorshift) })
+/**
+ * Fixed integer work, median of five, in milliseconds: it slows only when the device does.
+ *
+ * As often without a time first: a process that has just started interprets the loop until it is compiled.
+ */
+fun canaryMs(nanoTime: () -> Long = System::nanoTime): Double {
+    repeat(REPETITIONS) { xorshift() }
+    return median(List(REPETITIONS) { timedMs(nanoTime, ::xorshift) })
+}
 
 /** How long [action] takes on a monotonic clock. */
 internal inline fun timedMs(nanoTime: () -> Long, action: () -> Unit): Double {

@@ -1,25 +1,25 @@
 package io.github.dsnetedge.core.benchmark
 
 import io.github.dsnetedge.core.BundleException
+import io.github.dsnetedge.core.oneLine
 import java.util.Base64
 
 /**
- * The answer to a request in base64, in base64: all that an entry point of the app has to pass on.
+ * The answer, in JSON, to a request in base64.
  *
- * Nothing is thrown: whatever goes wrong, in the request, the files or the runtime, becomes the answer's error.
+ * Nothing is thrown: whatever goes wrong, in the request, the files or the runtime, becomes the answer's error. That is
+ * also a runtime without its native library, or a network too large for the memory.
  *
- * @param open loads a request's programs with its threads
+ * @param open loads a request's programs: [openRunner] with the app's cache and engines
  */
 fun answerTo(request: String, open: (BenchmarkRequest) -> BlockRunner): String {
     val answer = try {
         val parsed = readBenchmarkRequest(decoded(request))
         open(parsed).use { measure(it, parsed) }
-    } catch (error: Exception) {
-        BenchmarkAnswer.Failed(oneLine(error))
-    } catch (error: LinkageError) { // a runtime without its native library
-        BenchmarkAnswer.Failed(oneLine(error))
+    } catch (error: Throwable) {
+        BenchmarkAnswer.Failed(error.oneLine())
     }
-    return Base64.getEncoder().encodeToString(answer.toJson().toByteArray())
+    return answer.toJson()
 }
 
 /** Runs a block; the very first run is the first of the untimed ones. [nanoTime] must not go back. */
@@ -35,6 +35,3 @@ private fun decoded(request: String): ByteArray = try {
 } catch (error: IllegalArgumentException) {
     throw BundleException("the request is not base64", error)
 }
-
-private fun oneLine(error: Throwable): String =
-    (error.message ?: error.javaClass.simpleName).split(Regex("\\s+")).joinToString(" ").trim()

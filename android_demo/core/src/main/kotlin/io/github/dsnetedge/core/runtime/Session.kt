@@ -1,10 +1,11 @@
 package io.github.dsnetedge.core.runtime
 
 import io.github.dsnetedge.core.BundleException
-import io.github.dsnetedge.core.bundle.DType
 import io.github.dsnetedge.core.bundle.Program
 import io.github.dsnetedge.core.bundle.TensorInfo
+import io.github.dsnetedge.core.oneLine
 import java.io.Closeable
+import java.io.IOException
 
 /** The values of a tensor, row-major; whether they are quantized is the manifest's to say. */
 sealed interface Tensor {
@@ -13,16 +14,67 @@ sealed interface Tensor {
     class Bytes(val values: ByteArray) : Tensor
 }
 
-/** Loaded programs of one artifact: what both runtimes look like to the rest of the app. */
+/** Loaded programs of one artifact: what both runtimes look like to the rest of the app. Not for several threads. */
 interface Session : Closeable {
     /** The runtime's name and version. */
     val runtimeVersion: String
 
     /**
-     * Runs a program; inputs and outputs go by the manifest's names. What a runtime throws for a program that it cannot
-     * run, an implementation makes a [BundleException].
+     * Runs a program; inputs and outputs go by the manifest's names.
+     *
+     * @throws BundleException for a program that the runtime cannot run
      */
     fun run(program: Program, inputs: Map<String, Tensor>): Map<String, Tensor>
+}
+
+/**
+ * Loads programs, all or none of them.
+ *
+ * @param programs of one artifact, each once
+ * @param files not needed any longer when this returns; whoever opened them closes them
+ * @param progress is told how many programs are loaded, after each one
+ * @throws BundleException for a program that the runtime cannot load, and what [ProgramFiles.of] throws
+ */
+fun openSession(
+    programs: List<Program>,
+    files: ProgramFiles,
+    engine: Engine,
+    threads: Int,
+    progress: (done: Int, of: Int) -> Unit = { _, _ -> },
+): Session {
+    val session = LoadedSession(engine.version)
+    try {
+        for (program in programs) {
+            val file = files.of(program)
+            session.loaded[program.name] = saying("${engine.version} cannot load ${program.name}") {
+                engine.load(program, file, threads)
+            }
+            progress(session.loaded.size, programs.size)
+        }
+    } catch (error: Throwable) {
+        session.close()
+        throw error
+    }
+    return session
+}
+
+private class LoadedSession(override val runtimeVersion: String) : Session {
+    val loaded = mutableMapOf<String, LoadedProgram>()
+
+    override fun run(program: Program, inputs: Map<String, Tensor>): Map<String, Tensor> {
+        val found = requireNotNull(loaded[program.name]) { "${program.name} is not among the loaded ${loaded.keys}" }
+        return saying("$runtimeVersion cannot run ${program.name}") { found.run(inputs) }
+    }
+
+    override fun close() = loaded.values.forEach(LoadedProgram::close)
+}
+
+/** What a runtime throws is its own: a [BundleException] that begins with [problem] instead. Storage stays storage. */
+private fun <T> saying(problem: String, action: () -> T): T = try {
+    action()
+} catch (error: Exception) {
+    if (error is IOException || error is BundleException) throw error
+    throw BundleException("$problem: ${error.oneLine()}", error)
 }
 
 /** A program's inputs, picked by name from what is there: the image and the outputs of the head. */
@@ -43,12 +95,6 @@ fun realValues(program: Program, outputs: Map<String, Tensor>, name: String): Fl
         throw BundleException("${program.name} gave ${values.size} numbers as $name instead of ${info.elements}")
     }
     return values
-}
-
-/** A tensor of zeros. */
-fun zeros(info: TensorInfo): Tensor = when (info.dtype) {
-    DType.FLOAT32 -> Tensor.Floats(FloatArray(info.elements))
-    DType.INT8 -> Tensor.Bytes(ByteArray(info.elements))
 }
 
 private fun dequantized(values: ByteArray, info: TensorInfo): FloatArray {

@@ -4,8 +4,10 @@ import io.github.dsnetedge.core.SharedFiles
 import io.github.dsnetedge.core.bundle.BundleFolder
 import io.github.dsnetedge.core.bundle.FEATURES
 import io.github.dsnetedge.core.bundle.GATE_LOGITS
+import io.github.dsnetedge.core.bundle.HashedFiles
 import io.github.dsnetedge.core.bundle.LOGITS
 import io.github.dsnetedge.core.bundle.MANIFEST_NAME
+import io.github.dsnetedge.core.bundle.Program
 import io.github.dsnetedge.core.bundle.Runtime
 import io.github.dsnetedge.core.json.Json
 import io.github.dsnetedge.core.json.JsonNode
@@ -14,24 +16,31 @@ import io.github.dsnetedge.core.json.parseRecord
 import io.github.dsnetedge.core.json.toText
 import io.github.dsnetedge.core.mutants
 import io.github.dsnetedge.core.refusal
+import io.github.dsnetedge.core.runtime.ScriptedEngine
 import io.github.dsnetedge.core.runtime.ScriptedSession
 import io.github.dsnetedge.core.runtime.Tensor
 import java.io.File
 import java.util.Base64
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
+import org.junit.Rule
 import org.junit.Test
+import org.junit.rules.TemporaryFolder
 
 /** docs/profiling.md, "The app's contract". */
 class BenchmarkTest {
+    @get:Rule
+    val temporary = TemporaryFolder()
+
     private val golden = File(SharedFiles.golden, "bundle")
-    private val session = ScriptedSession { program ->
+    private val outputs = { program: Program ->
         if (program.width == null) {
             mapOf(FEATURES to Tensor.Bytes(ByteArray(32)), GATE_LOGITS to Tensor.Floats(FloatArray(2)))
         } else {
             mapOf(LOGITS to Tensor.Floats(FloatArray(3)))
         }
     }
+    private val session = ScriptedSession(outputs)
 
     /** A request as the profiler sends it; the programs are the manifest's text. */
     private fun request(vararg units: String, changes: Map<String, Json> = emptyMap()): ByteArray {
@@ -43,7 +52,13 @@ class BenchmarkTest {
             "files" to Json.Object(mapOf("model" to Json.Text("/data/local/tmp/model"))),
             "programs" to artifact.fields.getValue("programs"),
             "threads" to Json.Integer(2),
-            "thresholds" to Json.Array(listOf(Json.Decimal(0.5))),
+            "policy" to Json.Object(
+                mapOf(
+                    "kind" to Json.Text("thresholds"),
+                    "widths" to Json.Array(listOf(Json.Integer(0), Json.Integer(1))),
+                    "thresholds" to Json.Array(listOf(Json.Decimal(0.5))),
+                ),
+            ),
             "units" to Json.Array(units.map(Json::Text)),
             "warm_up_runs" to Json.Integer(3),
             "runs" to Json.Integer(4),
@@ -54,26 +69,30 @@ class BenchmarkTest {
 
     private fun answer(request: ByteArray): JsonNode {
         val sent = Base64.getEncoder().encodeToString(request)
-        val answer = Base64.getDecoder().decode(answerTo(sent) { SessionRunner(session, it) })
-        return parseRecord(answer, ANSWER_FORMAT, "answer")
+        return read(answerTo(sent) { SessionRunner(session, it) })
     }
+
+    private fun read(answer: String): JsonNode = parseRecord(answer.toByteArray(), ANSWER_FORMAT, "answer")
 
     @Test
     fun `a request is read`() {
         val found = readBenchmarkRequest(request("prefix", "tail_01"))
         assertEquals(Runtime.LITERT, found.runtime)
-        assertEquals(mapOf("model" to "/data/local/tmp/model"), found.files)
+        assertEquals(mapOf("model" to File("/data/local/tmp/model")), found.files)
         assertEquals(BundleFolder.open(golden).artifact().programs, found.programs)
         assertEquals(listOf("prefix", "tail_01"), found.units.map { it.name })
         assertEquals(listOf(2, 3, 4), listOf(found.threads, found.warmUpRuns, found.runs))
     }
 
     @Test
-    fun `ExecuTorch's files may hold a template`() {
-        for (roles in listOf(listOf("pte", "store", "recipe"), listOf("pte", "store", "recipe", "template"))) {
-            val files = Json.Object(roles.associateWith { Json.Text("/data/$it") })
-            val changes = mapOf("runtime" to Json.Text("executorch"), "files" to files)
-            assertEquals(roles.toSet(), readBenchmarkRequest(request("prefix", changes = changes)).files.keys)
+    fun `ExecuTorch's files are what plain ones are rebuilt from`() {
+        val roles = setOf("store", "recipe", "template")
+        fun files(names: Set<String>) = Json.Object(names.associateWith { Json.Text("/data/$it") })
+        fun changes(names: Set<String>) = mapOf("runtime" to Json.Text("executorch"), "files" to files(names))
+        assertEquals(roles, readBenchmarkRequest(request("prefix", changes = changes(roles))).files.keys)
+        for (role in roles) {
+            val missing = refusal { readBenchmarkRequest(request("prefix", changes = changes(roles - role))) }
+            assertTrue(missing, "'$role' is missing" in missing)
         }
     }
 
@@ -93,6 +112,33 @@ class BenchmarkTest {
     fun `a tail alone reads what the prefix made once`() {
         answer(request("tail_00"))
         assertEquals(listOf("prefix") + List(7) { "tail_00" }, session.log)
+    }
+
+    @Test
+    fun `programs are loaded by the engine of the request's runtime, from the request's files`() {
+        val engines = listOf(ScriptedEngine(Runtime.EXECUTORCH), ScriptedEngine(Runtime.LITERT, outputs = outputs))
+        val asked = readBenchmarkRequest(request("tail_00"))
+        openRunner(asked, HashedFiles(temporary.root), engines).use { it.runOnce() }
+        val loaded = asked.programs.map { "load ${it.name}" }
+        assertEquals(loaded + listOf("run prefix", "run tail_00"), engines[1].log.take(loaded.size + 2))
+        assertEquals(setOf(File("/data/local/tmp/model")), engines[1].files.values.toSet())
+        assertEquals(emptyList<String>(), engines[0].log)
+    }
+
+    @Test
+    fun `an app without the runtime says which ones it has`() {
+        val asked = readBenchmarkRequest(request("prefix"))
+        val engines = listOf(ScriptedEngine(Runtime.EXECUTORCH))
+        val said = refusal { openRunner(asked, HashedFiles(temporary.root), engines) }
+        assertEquals("no litert in this app; it has scripted 1.0", said)
+    }
+
+    @Test
+    fun `a prefix that fails before the first run leaves nothing loaded`() {
+        val asked = readBenchmarkRequest(request("tail_00"))
+        val engine = ScriptedEngine(Runtime.LITERT, refused = "prefix", atRun = true)
+        refusal { openRunner(asked, HashedFiles(temporary.root), listOf(engine)) }
+        assertEquals(asked.programs.map { "close ${it.name}" }, engine.log.filter { it.startsWith("close") })
     }
 
     @Test
@@ -125,13 +171,13 @@ class BenchmarkTest {
             mapOf("files" to Json.Object(emptyMap())),
             mapOf("programs" to Json.Array(emptyList())),
             mapOf("threads" to Json.Integer(0)),
-            mapOf("thresholds" to Json.Text("0.5")),
+            mapOf("policy" to Json.Text("0.5")),
             mapOf("units" to Json.Array(emptyList())),
             mapOf("units" to Json.Array(listOf(Json.Text("tail_09")))),
             mapOf("units" to Json.Array(listOf(Json.Text("tail_00"), Json.Text("prefix")))),
             mapOf("runs" to Json.Integer(0)),
             mapOf("runs" to Json.Integer(Long.MAX_VALUE)),
-            mapOf("warm_up_runs" to Json.Integer(-1)),
+            mapOf("warm_up_runs" to Json.Integer(0)),
         )
         for (changes in wrong) refusal { readBenchmarkRequest(request("prefix", changes = changes)) }
     }
@@ -141,12 +187,25 @@ class BenchmarkTest {
         val failures = listOf(
             { _: BenchmarkRequest -> throw IllegalStateException("two\nlines") },
             { _: BenchmarkRequest -> throw UnsatisfiedLinkError() },
+            { _: BenchmarkRequest -> throw OutOfMemoryError("no room") },
         )
         val sent = Base64.getEncoder().encodeToString(request("prefix"))
         val answers = failures.map { answerTo(sent, it) } + answerTo("not base64!") { error("never opened") }
-        val errors = answers.map(Base64.getDecoder()::decode).map { parseRecord(it, ANSWER_FORMAT, "answer") }
-            .map { it["error"].text() }
-        assertEquals(listOf("two lines", "UnsatisfiedLinkError", "the request is not base64"), errors)
+        val errors = answers.map { read(it)["error"].text() }
+        assertEquals(listOf("two lines", "UnsatisfiedLinkError", "no room", "the request is not base64"), errors)
+    }
+
+    @Test
+    fun `an answer is left under its token, alone`() {
+        val folder = File(temporary.root, "answers")
+        val token = "0123456789abcdef".repeat(2)
+        writeAnswer(folder, "0".repeat(32), "earlier")
+        writeAnswer(folder, token, "{}")
+        assertEquals(listOf(token to "{}"), folder.listFiles().orEmpty().map { it.name to it.readText() })
+        for (wrong in listOf("", "../$token", token.uppercase(), token + "0", "$token\n")) {
+            refusal { writeAnswer(folder, wrong, "{}") }
+        }
+        assertEquals(1, folder.list().orEmpty().size)
     }
 
     @Test
@@ -154,7 +213,7 @@ class BenchmarkTest {
         val text = request("prefix", "tail_00")
         for (mutant in mutants(text, count = 300, seed = 5)) {
             val sent = Base64.getEncoder().encodeToString(mutant)
-            answerTo(sent) { BenchmarkRunnerThatDoesNothing }
+            read(answerTo(sent) { BenchmarkRunnerThatDoesNothing })
         }
     }
 

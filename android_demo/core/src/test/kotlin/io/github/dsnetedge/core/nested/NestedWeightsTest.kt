@@ -61,7 +61,7 @@ class NestedWeightsTest {
             ExecuTorchFiles(bundle, artifact, files).use { hydrated ->
                 for (program in artifact.programs) {
                     val expected = recipe.file("${program.name}.pte").sha256
-                    assertEquals(expected, hydrated.of(program.name).inputStream().use(::sha256))
+                    assertEquals(expected, hydrated.of(program).inputStream().use(::sha256))
                 }
             }
         }
@@ -75,11 +75,12 @@ class NestedWeightsTest {
         val files = HashedFiles(File(temporary.root, "cache"))
         val bundle = BundleFolder.open(copy)
         val artifact = bundle.artifact(precision = "fp32")
-        val made = ExecuTorchFiles(bundle, artifact, files).use { it.of("prefix") }
+        val (prefix, tail) = artifact.programs
+        val made = ExecuTorchFiles(bundle, artifact, files).use { it.of(prefix) }
         File(copy, bundle.weights(artifact, WeightsRole.STORE).file).delete()
         ExecuTorchFiles(bundle, artifact, files).use { hydrated ->
-            assertEquals(made, hydrated.of("prefix"))
-            assertTrue("no such file" in refusal { hydrated.of("tail_00") })
+            assertEquals(made, hydrated.of(prefix))
+            assertTrue("no such file" in refusal { hydrated.of(tail) })
         }
     }
 

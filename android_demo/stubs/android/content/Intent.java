@@ -1,0 +1,6 @@
+// Signatures written by hand for a type check (README.md): not the library's own source, never packaged.
+package android.content;
+
+public class Intent {
+    public native String getStringExtra(String name);
+}

@@ -1,0 +1,6 @@
+// Signatures written by hand for a type check (README.md): not the library's own source, never packaged.
+package androidx.activity.result;
+
+public interface ActivityResultCallback<O> {
+    void onActivityResult(O result);
+}

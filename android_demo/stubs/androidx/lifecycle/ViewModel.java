@@ -1,0 +1,6 @@
+// Signatures written by hand for a type check (README.md): not the library's own source, never packaged.
+package androidx.lifecycle;
+
+public abstract class ViewModel {
+    protected native void onCleared();
+}

@@ -1,0 +1,9 @@
+// Signatures written by hand for a type check (README.md): not the library's own source, never packaged.
+package com.google.common.util.concurrent;
+
+import java.util.concurrent.Executor;
+import java.util.concurrent.Future;
+
+public interface ListenableFuture<V> extends Future<V> {
+    void addListener(Runnable listener, Executor executor);
+}
