@@ -33,7 +33,7 @@ def test_the_levels_of_a_weight_are_its_distinct_ranges() -> None:
     assert levels["stages.3.1.pointwise"].in_channels == (224, 640)
     assert levels["stages.3.0.pointwise"].in_channels == (96, 96)
     assert levels["classifier"].out_channels == (1000, 1000)
-    assert levels["stem"].widest == (16, 3)
+    assert (levels["stem"].out_channels[-1], levels["stem"].in_channels[-1]) == (16, 3)
 
 
 def test_a_gate_less_network_has_whole_nets() -> None:

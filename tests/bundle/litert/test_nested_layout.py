@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import BundleError
-from edge.bundle.litert.nested_layout import NestedLayout, depthwise_sparsity, expand
+from edge.bundle.litert.block_places import expand
+from edge.bundle.litert.nested_layout import NestedLayout, depthwise_sparsity
 
 
 def weight_of(outs: int, ins: int, kernel: int = 1, seed: int = 0) -> np.ndarray:
