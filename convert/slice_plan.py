@@ -109,11 +109,6 @@ class WeightLevels:
     kernels: tuple[int, ...]
     """Sides of the square kernels: a smaller one is the centre of a larger one."""
 
-    @property
-    def slices_kernels(self) -> bool:
-        """Return whether the kernel is not the same at every level."""
-        return self.kernels[0] != self.kernels[-1]
-
     def index(self, piece: LayerSlice) -> int:
         """Return the level of a slice."""
         return list(zip(self.out_channels, self.in_channels, self.kernels, strict=True)).index(piece.extent)
@@ -145,9 +140,7 @@ def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:
         used = sorted({piece.extent for piece in pieces})
         outs, ins, kernels = zip(*used, strict=True)
         if list(ins) != sorted(ins) or list(kernels) != sorted(kernels):
-            raise SliceError(
-                f"layer {name}: ranges {used} are not nested; every width must contain the narrower ones"
-            )
+            raise SliceError(f"layer {name}: ranges {used} are not nested; every width must contain the narrower ones")
         levels[name] = WeightLevels(name, outs, ins, kernels)
     return levels
 

@@ -2,8 +2,8 @@
 
 A front end is run once per role, on the widest program: at other widths the same operators run on fewer channels,
 so their graphs are made by swapping constants and channel counts. That is sound only for operators whose channel
-arithmetic is known: ALLOWED lists them, anything else is refused by name. A smaller kernel may take a larger one's place
-where the operator itself pads its input to keep its size.
+arithmetic is known: ALLOWED lists them, anything else is refused by name. A smaller kernel may take the
+place of a larger one where the operator itself pads its input.
 """
 
 from copy import copy, deepcopy

@@ -7,7 +7,6 @@ operator (`edge.bundle.litert.nested_layout`).
 
 from collections.abc import Sequence
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from convert.errors import SliceError
