@@ -51,6 +51,7 @@ class ProgramPlan:
     width: int | None
     cut: Cut
     layers: tuple[LayerSlice, ...]
+    """Of the layers that have filters. The others (position, layer norm) are small: constants that the store shares."""
 
     @property
     def name(self) -> str:
@@ -146,7 +147,8 @@ def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:
 
 
 def _program(role: Role, width: int | None, cut: Cut) -> ProgramPlan:
-    return ProgramPlan(role, width, cut, tuple(_slice(layer, width or 0) for layer in cut.layers))
+    pieces = tuple(_slice(layer, width or 0) for layer in cut.layers if layer.has_filter)
+    return ProgramPlan(role, width, cut, pieces)
 
 
 def _slice(layer: LayerSpec, width: int) -> LayerSlice:

@@ -8,13 +8,15 @@ program, in every runtime.
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convert.fold import Tensors, fold
+from convert.fold import Float, Tensors, fold
 from convert.slice_plan import LayerSlice, ProgramPlan
 from train.graph import Node, Op
+from train.layer_specs import LayerKind, LayerSpec
 from train.spec import SupernetSpec
 
 FUNCTIONS: dict[Op, Callable[..., Tensor]] = {
@@ -22,6 +24,7 @@ FUNCTIONS: dict[Op, Callable[..., Tensor]] = {
     "relu": functional.relu,
     "relu6": functional.relu6,
     "hardswish": functional.hardswish,
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "sigmoid": torch.sigmoid,
     "multiply": torch.mul,
     "add": torch.add,
@@ -52,6 +55,10 @@ class StaticProgram(nn.Module):
             if piece.after:
                 made = nn.Sequential(self.layers[_key(piece.after)], made)
             self.layers[_key(piece.after or piece.name)] = made
+        for layer in program.cut.layers:
+            if not layer.has_filter:
+                made = _CONSTANTS[layer.kind](tensors, layer, program.width or 0, spec.bn_epsilon)
+                self.layers[_key(layer.name)] = made
         self.pieces = {name: slices[made] for name, made in self.named_modules() if made in slices}
         """Every convolution's slice, by the module's name."""
 
@@ -66,7 +73,44 @@ class StaticProgram(nn.Module):
             return out.flatten(1) if node.op == "logits" else out
         if node.op == "average_pool":
             return functional.avg_pool2d(inputs[0], inputs[0].shape[-1] // node.output.side)
+        if node.head_size is not None:
+            queries, keys, values = inputs
+            return _attend(queries, keys, values, node.head_size)
         return FUNCTIONS[node.op](*inputs)
+
+
+class Position(nn.Module):
+    """Adds a position embedding."""
+
+    def __init__(self, tensors: Tensors, layer: LayerSpec, width: int, _: float) -> None:
+        super().__init__()
+        places = tensors[f"{layer.name}.weight"][None, : layer.out_channels[width]]
+        self.places = _constant(places)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.places
+
+
+class LayerNorm(nn.Module):
+    """Normalises every token over its channels; its affine is a multiplication and an addition of their own.
+
+    ExecuTorch's delegate has no layer norm; what it has can share constants between widths.
+    """
+
+    def __init__(self, tensors: Tensors, layer: LayerSpec, width: int, epsilon: float) -> None:
+        super().__init__()
+        self.channels, self.epsilon = layer.out_channels[width], epsilon
+        self.gamma, self.beta = (
+            _constant(tensors[f"{layer.name}.{name}"][: self.channels, None, None]) for name in ("weight", "bias")
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = functional.layer_norm(x.permute(0, 2, 3, 1), (self.channels,), eps=self.epsilon)
+        return tokens.permute(0, 3, 1, 2) * self.gamma + self.beta
+
+
+_CONSTANTS: dict[LayerKind, type[Position] | type[LayerNorm]] = {"position": Position, "layer_norm": LayerNorm}
+"""Modules of layers without filters."""
 
 
 def static_module(spec: SupernetSpec, program: ProgramPlan, tensors: Tensors) -> StaticProgram:
@@ -79,11 +123,24 @@ def _convolution(piece: LayerSlice, tensors: Tensors, epsilon: float) -> nn.Conv
     groups = piece.out_channels if piece.layer.kind == "depthwise" else 1
     conv = nn.Conv2d(
         piece.in_channels * groups, piece.out_channels, piece.kernel, piece.layer.stride,
-        padding=piece.kernel // 2, groups=groups,
+        padding=0 if piece.layer.kind == "patch" else piece.kernel // 2, groups=groups,
     )  # fmt: skip
     conv.weight = nn.Parameter(torch.from_numpy(weight), requires_grad=False)
     conv.bias = nn.Parameter(torch.from_numpy(bias.copy()), requires_grad=False)
     return conv
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, head_size: int) -> Tensor:
+    """Return attention of [1, heads · head_size, h, w], each; in three dimensions, as every runtime's products are."""
+    _, channels, height, width = queries.shape
+    shape = (channels // head_size, head_size, height * width)
+    q, k, v = (x.reshape(shape) for x in (queries, keys, values))
+    weights = torch.softmax(torch.bmm(q.transpose(1, 2), k) * head_size**-0.5, dim=-1)
+    return torch.bmm(v, weights.transpose(1, 2)).reshape(1, channels, height, width)
+
+
+def _constant(values: Float) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(np.ascontiguousarray(values)), requires_grad=False)
 
 
 def _key(layer_name: str) -> str:

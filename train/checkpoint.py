@@ -105,6 +105,10 @@ def _layer_tensors(layer: LayerSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
     outputs = layer.out_channels[-1]
     if layer.kind == "linear":
         yield f"{layer.name}.weight", (outputs, layer.in_channels[-1])
+    elif layer.kind == "position":
+        yield f"{layer.name}.weight", (outputs, layer.output_size, layer.output_size)
+    elif layer.kind == "layer_norm":
+        yield f"{layer.name}.weight", (outputs,)
     else:
         inputs = 1 if layer.kind == "depthwise" else layer.in_channels[-1]
         pixels = (layer.kernel**2,) if layer.kernels else (layer.kernel, layer.kernel)

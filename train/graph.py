@@ -11,7 +11,13 @@ from typing import Literal, TypeVar
 
 from train.layer_specs import LayerSpec
 
-Activation = Literal["silu", "relu", "relu6", "hardswish"]
+Activation = Literal[
+    "silu",
+    "relu",
+    "relu6",
+    "hardswish",
+    "quick_gelu",  # x · sigmoid(1.702 x), the GELU (Hendrycks & Gimpel, 2016) in operations that every runtime has
+]
 Op = Literal[
     "conv",  # a convolution and its batch norm, if it has one
     "logits",  # a convolution of 1×1 pixels or a linear layer, flattened to (n, c)
@@ -19,6 +25,9 @@ Op = Literal[
     "mean_pool",  # over all pixels, to (n, c, 1, 1)
     "average_pool",  # to the output's side
     "max_pool",  # 3×3, stride 2
+    "add_position",  # what a token is at which place
+    "layer_norm",  # of every token by itself, over the channels that the width has
+    "attention",  # of queries, keys and values, head by head
     "multiply",
     "add",
     "sigmoid",
@@ -46,7 +55,16 @@ class Node:
     inputs: tuple[Value, ...]
     output: Value
     layer: LayerSpec | None = None
-    """Whose weights it uses; `conv` and `logits` have one."""
+    """Whose weights it uses; `conv`, `logits`, `add_position` and `layer_norm` have one."""
+    head_size: int | None = None
+    """Channels of a head, in `attention`: heads follow one another, so fewer heads are a prefix of the channels."""
+
+    def macs(self, width: int) -> int:
+        """Return its multiply-accumulates at `width`: the layer's, or the two matrix products of attention."""
+        if self.op == "attention":
+            tokens = self.output.side**2
+            return 2 * tokens**2 * self.output.channels[width]
+        return self.layer.macs(width) if self.layer else 0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 
 from train.families import FAMILIES
 from train.gate import SlimmingHead
-from train.layers import SlicedConv2d, SlicedLinear
+from train.layers import SlicedConv2d, SlicedLinear, SlicedPosition
 from train.recalibrate_bn import recalibrate
 from train.spec import SupernetSpec
 from train.supernet import Supernet
@@ -18,6 +18,10 @@ HEAD_DEVIATION = 0.01
 """Standard deviation of the initial gate and classifier weights: logits near zero commit to nothing."""
 
 
+POSITION_DEVIATION = 0.02
+"""Standard deviation of an initial position embedding (DeiT, Touvron et al., ICML 2021)."""
+
+
 @torch.no_grad()
 def initialise(model: torch.nn.Module, seed: int) -> None:
     """Fill the weights of `model`: convolutions by fan-out (He et al., ICCV 2015), heads small; biases stay zero."""
@@ -25,6 +29,8 @@ def initialise(model: torch.nn.Module, seed: int) -> None:
     for module in model.modules():
         if isinstance(module, SlimmingHead | SlicedLinear):
             module.weight.normal_(0, HEAD_DEVIATION, generator=generator)
+        elif isinstance(module, SlicedPosition):
+            module.weight.normal_(0, POSITION_DEVIATION, generator=generator)
         elif isinstance(module, SlicedConv2d):
             groups = module.layer.out_channels[-1] if module.layer.kind == "depthwise" else 1
             fan_out = module.layer.kernel**2 * module.layer.out_channels[-1] / groups

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-LayerKind = Literal["conv", "depthwise", "linear"]
+LayerKind = Literal[
+    "conv",
+    "depthwise",
+    "linear",
+    "patch",  # a convolution whose stride is its kernel, without padding
+    "position",  # one vector of channels per pixel, added: NAME.weight is [c, h, w]
+    "layer_norm",  # gamma and beta
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,11 @@ class LayerSpec:
     """Side of a depthwise kernel for every index, where it is sliced. The weight tensor is then [c, 1, positions] with
     the positions centre-out, so that a smaller kernel is a prefix of a larger one's."""
 
+    @property
+    def has_filter(self) -> bool:
+        """Return whether it multiplies channels by a matrix or a kernel, rather than pixel by pixel."""
+        return self.kind not in ("position", "layer_norm")
+
     def kernel_at(self, width: int) -> int:
         """Return the side of the kernel at `width`."""
         return self.kernels[width] if self.kernels else self.kernel
@@ -38,12 +50,18 @@ class LayerSpec:
         return f"{self.name}_bn.statistics.{statistics}" if self.switchable else f"{self.name}_bn"
 
     def macs(self, width: int) -> int:
-        """Return the multiply-accumulates of this layer at `width`."""
+        """Return the multiply-accumulates of this layer at `width`; normalising and adding have none."""
+        if not self.has_filter:
+            return 0
         inputs = 1 if self.kind == "depthwise" else self.in_channels[width]
         return self.out_channels[width] * inputs * self.kernel_at(width) ** 2 * self.output_size**2
 
     def params(self, width: int) -> int:
         """Return the weights of this layer at `width`, batch norm folded (one bias per output channel)."""
+        if self.kind == "position":
+            return self.out_channels[width] * self.output_size**2
+        if self.kind == "layer_norm":
+            return 2 * self.out_channels[width]
         inputs = 1 if self.kind == "depthwise" else self.in_channels[width]
         has_bias = self.bias or self.statistics is not None
         return self.out_channels[width] * (inputs * self.kernel_at(width) ** 2 + has_bias)

@@ -12,7 +12,10 @@ from train.layer_specs import LayerSpec, centre_out
 
 
 class SlicedConv2d(nn.Module):
-    """A full, depthwise or 1×1 convolution, padded by kernel // 2. Parameters are zero until initialised or loaded."""
+    """A full, depthwise or 1×1 convolution, padded by kernel // 2, or of patches, which do not overlap: not padded.
+
+    Parameters are zero until initialised or loaded.
+    """
 
     def __init__(self, layer: LayerSpec) -> None:
         super().__init__()
@@ -33,7 +36,7 @@ class SlicedConv2d(nn.Module):
             order = self.get_buffer(f"order_{kernel}")
             weight = weight[:, :, : kernel**2].index_select(2, order).reshape(outputs, 1, kernel, kernel)
         bias = None if self.bias is None else self.bias[:outputs]
-        groups, padding = outputs if depthwise else 1, kernel // 2
+        groups, padding = outputs if depthwise else 1, 0 if layer.kind == "patch" else kernel // 2
         if depthwise and layer.stride > 1 and x.device.type == "cpu":
             # On CPUs the bfloat16 gradient of a strided depthwise convolution takes 5 to 30 times as long as float32's.
             with torch.autocast("cpu", enabled=False):
@@ -55,6 +58,50 @@ class SlicedLinear(nn.Module):
         inputs, outputs = self.layer.in_channels[width], self.layer.out_channels[width]
         bias = None if self.bias is None else self.bias[:outputs]
         return F.linear(x.flatten(1), self.weight[:outputs, :inputs], bias)
+
+
+class SlicedPosition(nn.Module):
+    """A learned embedding of the place of a token. Zero until initialised or loaded."""
+
+    def __init__(self, layer: LayerSpec) -> None:
+        super().__init__()
+        self.layer = layer
+        self.weight = nn.Parameter(torch.zeros(layer.out_channels[-1], layer.output_size, layer.output_size))
+
+    def forward(self, x: Tensor, width: int) -> Tensor:
+        """Add to (n, c_out[w], h, w); for smaller images than the spec's, places in between are interpolated."""
+        places = self.weight[None, : self.layer.out_channels[width]]
+        if x.shape[-2:] != places.shape[-2:]:
+            places = F.interpolate(places, x.shape[-2:], mode="bilinear", antialias=True)
+        return x + places
+
+
+class SlicedLayerNorm(nn.Module):
+    """Layer norm of every token over the channels of the width (Ba et al., 2016), with ONE affine that widths slice.
+
+    Batch norm needs statistics per width, for a channel's mean over images depends on which channels came in. This
+    measures mean and variance of the token at hand, so every width is normalised exactly and nothing is recalibrated.
+    """
+
+    def __init__(self, layer: LayerSpec, epsilon: float) -> None:
+        super().__init__()
+        self.layer = layer
+        self.epsilon = epsilon
+        self.weight = nn.Parameter(torch.ones(layer.out_channels[-1]))
+        self.bias = nn.Parameter(torch.zeros(layer.out_channels[-1]))
+
+    def forward(self, x: Tensor, width: int) -> Tensor:
+        """Normalise (n, c_out[w], h, w) over its channels."""
+        channels = self.layer.out_channels[width]
+        gamma, beta = self.weight[:channels], self.bias[:channels]
+        return F.layer_norm(x.movedim(1, -1), (channels,), gamma, beta, self.epsilon).movedim(-1, 1)
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, head_size: int) -> Tensor:
+    """Multi-head attention (Vaswani et al., NeurIPS 2017, equation 1) of (n, heads · head_size, h, w), each."""
+    shape = queries.shape
+    q, k, v = (x.reshape(shape[0], -1, head_size, shape[2] * shape[3]).mT for x in (queries, keys, values))
+    return F.scaled_dot_product_attention(q, k, v).mT.reshape(shape)
 
 
 class Statistics(nn.Module):

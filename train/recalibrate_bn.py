@@ -44,7 +44,7 @@ def recalibrate(model: Supernet, batches: Iterable[Tensor], widths: Sequence[int
 
     Batches are normalised images (n, 3, r, r); layers below normalise by the batch, as in training. A set of statistics
     that several widths share is pooled over them; `largest` touches nothing that a width of the routing space uses. The
-    mode of the model is left as it was. No batch at all is a DataError.
+    mode of the model is left as it was. No batch at all is a DataError. A network without batch norm stays as it is.
     """
     was_training = {module: module.training for module in model.modules()}
     pools: dict[Statistics, _Pool] = {}
@@ -57,6 +57,8 @@ def recalibrate(model: Supernet, batches: Iterable[Tensor], widths: Sequence[int
         pools.setdefault(norm.statistics_of(width), _Pool(0, zeros, zeros.clone())).add(x)
 
     norms = [module for module in model.modules() if isinstance(module, WidthBatchNorm2d)]
+    if not norms:
+        return
     hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
     normalise_by_batch(model)
     try:

@@ -25,6 +25,9 @@ from train.spec_problems import BatchNormKind, spec_problems
 
 MAX_SPEC_BYTES = 1 << 20
 
+NEWER_FIELDS = ("kernels", "heads", "head_size", "hidden", "widens")
+"""Fields of stages that are written only where they are used."""
+
 SIDE_GATE_SHARE = 0.02
 """Most multiply-accumulates of a side gate, as a share of the narrowest width's: it runs for every image."""
 SIDE_GATE_SIDES = range(4, 33)
@@ -42,7 +45,7 @@ class StageSpec:
     stride: int
     """Stride of the first block; the others have 1."""
     kernel: int = 3
-    """Side of the square depthwise (stem: full) kernel, odd."""
+    """Side of the square depthwise (stem: full) kernel, odd; a transformer's stem: side of a patch, and the stride."""
     expansion: int = 1
     """MobileNetV2's t: what the first convolution of a block multiplies its input channels by; at 1 there is none."""
     widest: int | None = None
@@ -51,6 +54,14 @@ class StageSpec:
     kernels: tuple[int, ...] | None = None
     """Sides of the depthwise kernels of all blocks but the first, ascending, one per width; a smaller one is the centre
     of the larger ones. None: `kernel` at every width. The first block may run before the gate and has `kernel`."""
+    heads: tuple[int, ...] | None = None
+    """A transformer's attention heads, not decreasing, one count for each of `channels`, which are its embedding."""
+    head_size: int | None = None
+    """Channels of a head, the same at every width."""
+    hidden: tuple[int, ...] | None = None
+    """Hidden channels of a transformer's MLPs, not decreasing, one count for each of `channels`."""
+    widens: bool = False
+    """Whether a transformer's stage begins with a linear layer, so that its embedding may differ from what comes in."""
 
     def index(self, width: int, n_widths: int, routed: bool) -> int:
         """Return which entry of `channels` (and which set of batch-norm statistics) `width` uses."""
@@ -61,8 +72,8 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class GateSpec:
-    """The gate on the trunk: DS-Net's slimming head on the attention of the first block of `stage`; in a ResNet, which
-    has no attention, a small head on the input of `stage`."""
+    """The gate on the trunk: DS-Net's slimming head on the attention of the first block of `stage`; in a ResNet or a
+    transformer, which have no such attention, a small head on the input of `stage`."""
 
     stage: int
     """Index into `SupernetSpec.stages`; this stage and all later ones are routed."""
@@ -98,7 +109,7 @@ class SupernetSpec:
     gate: GateSpec | None
     activation: Activation = "silu"
     attention_ratio: float = 0.25
-    """Reduced channels of the attention head over its widest input channels; in a ResNet, of the gate's."""
+    """Reduced channels of the attention head over its widest input channels; in other families, of the gate's."""
     dropout: float = 0.2
     """Dropout before the classifier, applied to the largest network in training only."""
     bn_epsilon: float = 1e-5
@@ -153,7 +164,7 @@ class SupernetSpec:
 
     def macs(self, width: int) -> int:
         """Return the multiply-accumulates of one image at `width` (gate included)."""
-        return sum(layer.macs(width) for layer in self.layers)
+        return sum(node.macs(width) for node in self.graph.nodes)
 
     def params(self, width: int) -> int:
         """Return the weights at `width`, batch norm folded (gate included)."""
@@ -167,8 +178,9 @@ class SupernetSpec:
         """Return the spec as plain data; `from_dict` reads it back equal."""
         values = asdict(self)
         for stage in (values["stem"], values["head"] or {}, *values["stages"]):
-            if stage.get("kernels") is None:  # as written before there were any
-                stage.pop("kernels", None)
+            for field in NEWER_FIELDS:  # as written before there were any
+                if not stage.get(field):
+                    stage.pop(field, None)
         return values
 
     @classmethod
@@ -246,9 +258,18 @@ class SupernetSpec:
     def _restricted(self, place: int, widths: Sequence[int]) -> StageSpec:
         stage = self.stage_at(place)
         indices = widths if self.is_routed(place) else (0,)
-        channels = tuple(stage.channels[index] for index in indices)
-        kernels = stage.kernels and tuple(stage.kernels[index] for index in indices)
-        return replace(stage, channels=channels, kernels=kernels, widest=stage.widest or stage.channels[-1])
+
+        def of_widths(counts: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(counts[index] for index in indices)
+
+        return replace(
+            stage,
+            channels=of_widths(stage.channels),
+            widest=stage.widest or stage.channels[-1],
+            kernels=stage.kernels and of_widths(stage.kernels),
+            heads=stage.heads and of_widths(stage.heads),
+            hidden=stage.hidden and of_widths(stage.hidden),
+        )
 
     def same(self, channels: int) -> tuple[int, ...]:
         """Return a channel count that is the same at every index."""

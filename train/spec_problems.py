@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 BatchNormKind = Literal["shared affine", "switchable"]
 ACTIVATIONS = get_args(Activation)
 MAX_CHANNELS, MAX_CLASSES, MAX_RESOLUTION, MAX_WIDTHS, MAX_DEPTH = 16384, 100_000, 2048, 256, 256
-MAX_EXPANSION = 64
+MAX_EXPANSION, MAX_PATCH = 64, 64
 
 
 def spec_problems(spec: "SupernetSpec") -> list[str]:
@@ -42,13 +42,22 @@ def spec_problems(spec: "SupernetSpec") -> list[str]:
     head = [("head", spec.head)] if spec.head else []
     depthwise = [name for name, family in FAMILIES.items() if family.has_depthwise]
     expanding = [name for name, family in FAMILIES.items() if family.expands]
+    transformers = [name for name, family in FAMILIES.items() if family.is_transformer]
     for label, stage in [("stem", spec.stem), *((f"stage {i}", stage) for i, stage in enumerate(spec.stages)), *head]:
-        found += [f"{label}: {clause}" for clause in _stage_problems(stage)]
+        found += [
+            f"{label}: {clause}" for clause in _stage_problems(stage, spec.family in transformers and label == "stem")
+        ]
         if stage.expansion != 1 and (spec.family not in expanding or label in ("stem", "head")):
             families = " or ".join(expanding)
             found.append(f"{label}: expansion {stage.expansion}; only stages of family {families} have one")
         if stage.kernels is not None and (spec.family not in depthwise or label in ("stem", "head")):
             found.append(f"{label}: kernels; only stages of family {' or '.join(depthwise)} have any")
+        if (stage.heads or stage.head_size or stage.hidden or stage.widens) and (
+            spec.family not in transformers or label == "stem"
+        ):
+            found.append(
+                f"{label}: heads, head_size, hidden, widens; only stages of family {' or '.join(transformers)} have any"
+            )
     if spec.head and (spec.head.depth, spec.head.stride, spec.head.kernel) != (1, 1, 1):
         found.append("head: depth, stride and kernel must be 1")
     if sum(stage.depth for stage in spec.stages if _whole(stage.depth, 1, MAX_DEPTH)) > MAX_DEPTH:
@@ -56,7 +65,7 @@ def spec_problems(spec: "SupernetSpec") -> list[str]:
     return found or _routing_problems(spec)
 
 
-def _stage_problems(stage: "StageSpec") -> list[str]:
+def _stage_problems(stage: "StageSpec", patches: bool) -> list[str]:
     found = []
     if not 1 <= len(stage.channels) <= MAX_WIDTHS or not all(_whole(c, 1, MAX_CHANNELS) for c in stage.channels):
         found.append(f"channels need 1…{MAX_WIDTHS} whole numbers within 1…{MAX_CHANNELS}")
@@ -64,6 +73,10 @@ def _stage_problems(stage: "StageSpec") -> list[str]:
         found.append(f"channels {list(stage.channels)} must not decrease")
     elif stage.widest is not None and not _whole(stage.widest, stage.channels[-1], MAX_CHANNELS):
         found.append(f"widest {stage.widest} is not within {stage.channels[-1]}…{MAX_CHANNELS}")
+    if patches:
+        if (stage.depth, stage.stride) != (1, stage.kernel) or not _whole(stage.kernel, 1, MAX_PATCH):
+            found.append(f"depth must be 1, kernel and stride one and the same within 1…{MAX_PATCH}: a patch")
+        return found
     if not _whole(stage.depth, 1, MAX_DEPTH) or not _whole(stage.stride, 1, 4):
         found.append(f"depth must be within 1…{MAX_DEPTH}, stride within 1…4")
     if not _whole(stage.expansion, 1, MAX_EXPANSION):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from train.errors import TrainError
 from train.gate import SlimmingHead, decide
 from train.graph import Cut, Node, Op
-from train.layers import SlicedConv2d, SlicedLinear, WidthBatchNorm2d
+from train.layers import SlicedConv2d, SlicedLayerNorm, SlicedLinear, SlicedPosition, WidthBatchNorm2d, attend
 from train.spec import SupernetSpec
 
 FUNCTIONS: dict[Op, Callable[..., Tensor]] = {
@@ -22,6 +22,7 @@ FUNCTIONS: dict[Op, Callable[..., Tensor]] = {
     "relu": F.relu,
     "relu6": F.relu6,
     "hardswish": F.hardswish,
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "sigmoid": torch.sigmoid,
     "multiply": torch.mul,
     "add": torch.add,
@@ -143,6 +144,10 @@ class Supernet(nn.Module):
         assert layer is not None
         if layer.kind == "linear":
             module: nn.Module = SlicedLinear(layer)
+        elif layer.kind == "position":
+            module = SlicedPosition(layer)
+        elif layer.kind == "layer_norm":
+            module = SlicedLayerNorm(layer, self.spec.bn_epsilon)
         else:
             module = SlimmingHead(layer) if node.op == "logits" else SlicedConv2d(layer)
         norm = None if layer.statistics is None else WidthBatchNorm2d(layer, self.spec.bn_epsilon)
@@ -168,6 +173,9 @@ class Supernet(nn.Module):
             return F.dropout(inputs[0], self.spec.dropout, drops)
         if node.op == "average_pool":
             return F.avg_pool2d(inputs[0], inputs[0].shape[-1] // node.output.side)
+        if node.head_size is not None:
+            queries, keys, values = inputs
+            return attend(queries, keys, values, node.head_size)
         return FUNCTIONS[node.op](*inputs)
 
 

@@ -43,6 +43,25 @@ MICRO_V2 = SupernetSpec(
 )
 """Three widths of inverted residuals: a block without expansion, one that adds, an un-slimmed head."""
 
+MICRO_VIT = SupernetSpec(
+    name="micro_vit",
+    resolution=8,
+    classes=3,
+    stem=StageSpec((8, 16), depth=1, stride=2, kernel=2),
+    stages=(
+        StageSpec((8, 16), depth=1, stride=1, kernel=1, heads=(1, 2), head_size=8, hidden=(8, 32)),
+        StageSpec(
+            (8, 12, 16), depth=2, stride=1, kernel=1, heads=(1, 1, 2), head_size=8, hidden=(8, 24, 32), widens=True
+        ),
+    ),
+    gate=GateSpec(stage=1, choices=(0, 1, 2)),
+    activation="quick_gelu",
+    mean=(0.5, 0.5, 0.5),
+    std=(0.25, 0.25, 0.25),
+    family="vit",
+)
+"""Three widths that slice embedding, heads and MLP, a training-only largest, a gate."""
+
 MICRO_STAGE = SupernetStageConfig(
     epochs=16,
     batch_size=15,

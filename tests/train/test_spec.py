@@ -135,7 +135,7 @@ def test_an_unknown_field_is_named_with_its_place_and_the_valid_ones() -> None:
         SupernetSpec.from_dict(fields)
     assert str(refused.value) == (
         "not a supernet spec: unknown field 'dpeth' in stages[1]; missing field 'depth' in stages[1]; "
-        "valid: channels, depth, stride, kernel, expansion, widest, kernels"
+        "valid: channels, depth, stride, kernel, expansion, widest, kernels, heads, head_size, hidden, widens"
     )
     with pytest.raises(SpecError, match="unknown field 'colour' in the spec; valid: name, resolution"):
         SupernetSpec.from_json(MICRO.to_json().replace('"name"', '"colour":1,"name"'))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from train.families import mobilenet, resnet
+from train.families import mobilenet, resnet, vit
 from train.graph import Graph
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Family:
     begins_as_identity: bool = False
     """Whether training begins with residual branches that add nothing: the last gamma of each is 0, as is usual for
     ResNets (Goyal et al., 2017, arXiv 1706.02677, section 5.1)."""
+    is_transformer: bool = False
+    """Whether the stem cuts the image into patches, and blocks have attention heads and an MLP."""
 
 
 FAMILIES = {
@@ -47,4 +49,5 @@ FAMILIES = {
         has_gate=True,
         begins_as_identity=True,
     ),
+    "vit": Family(vit.vit, vit.vit_problems, has_depthwise=False, has_gate=True, is_transformer=True),
 }

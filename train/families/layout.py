@@ -42,6 +42,28 @@ class Layout:
         layer = LayerSpec(name, "conv", x.channels, channels, kernel, stride, True, None, side)
         return self._add("conv", (x,), Value(name, channels, side), layer)
 
+    def patches(self, x: Value, name: str, channels: tuple[int, ...], size: int) -> Value:
+        """Add a convolution with bias that maps every patch of size × size pixels to one."""
+        side = x.side // size
+        layer = LayerSpec(name, "patch", x.channels, channels, size, size, True, None, side)
+        return self._add("conv", (x,), Value(name, channels, side), layer)
+
+    def position(self, x: Value, name: str) -> Value:
+        """Add a position embedding."""
+        layer = LayerSpec(name, "position", x.channels, x.channels, 1, 1, False, None, x.side)
+        return self._add("add_position", (x,), Value(name, x.channels, x.side), layer)
+
+    def layer_norm(self, x: Value, name: str) -> Value:
+        """Add a layer norm over the channels."""
+        layer = LayerSpec(name, "layer_norm", x.channels, x.channels, 1, 1, True, None, x.side)
+        return self._add("layer_norm", (x,), Value(name, x.channels, x.side), layer)
+
+    def attention(self, queries: Value, keys: Value, values: Value, head_size: int) -> Value:
+        """Add multi-head attention of all pixels to all pixels."""
+        output = Value(f"{queries.name}.attention", queries.channels, queries.side)
+        self.nodes.append(Node("attention", (queries, keys, values), output, head_size=head_size))
+        return output
+
     def activation(self, x: Value) -> Value:
         """Add the activation of the spec."""
         return self.apply(self.spec.activation, x)
@@ -62,6 +84,13 @@ class Layout:
     def trunk_gate(self, trunk: Value, features: Value, head: Value) -> None:
         """Say that the gate reads `trunk`, answers `head`, and the chosen width goes on from `features`."""
         self.decision = Decision(trunk, head, features)
+
+    def early_gate(self, features: Value) -> None:
+        """Add a gate on a stage's input: pool → reduce → ReLU → logits, all of them the gate's own."""
+        pooled = self.mean_pool(features)
+        reduced = self.spec.same(max(1, int(features.channels[-1] * self.spec.attention_ratio + 0.5)))
+        logits = self.gate_head(self.apply("relu", self.biased(pooled, "gate.reduce", reduced)), "gate.logits", True)
+        self.trunk_gate(pooled, features, logits)
 
     def gate_head(self, x: Value, name: str, bias: bool) -> Value:
         """Add the layer that gives a gate's logits from pooled features."""

@@ -54,18 +54,10 @@ def _resnet(spec: "SupernetSpec", branch: Branch) -> Graph:
     x = layout.max_pool(layout.activation(x))
     for place, stage in enumerate(spec.stages):
         if spec.gate and spec.gate.stage == place:
-            _gate(layout, x)
+            layout.early_gate(x)
         for depth in range(stage.depth):
             x = _block(layout, x, branch, f"stages.{place}.{depth}", place, 1 if depth else stage.stride, depth == 0)
     return layout.classified(x)
-
-
-def _gate(layout: Layout, features: Value) -> None:
-    """Add an early gate on a stage's input: pool → reduce → ReLU → logits, all of them the gate's own."""
-    spec, pooled = layout.spec, layout.mean_pool(features)
-    reduced = spec.same(max(1, int(features.channels[-1] * spec.attention_ratio + 0.5)))
-    logits = layout.gate_head(layout.apply("relu", layout.biased(pooled, "gate.reduce", reduced)), "gate.logits", True)
-    layout.trunk_gate(pooled, features, logits)
 
 
 def _block(layout: Layout, x: Value, branch: Branch, name: str, place: int, stride: int, projects: bool) -> Value:
