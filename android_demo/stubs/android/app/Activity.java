@@ -9,6 +9,10 @@ import android.view.View;
 public class Activity extends Context {
     protected native void onCreate(Bundle savedInstanceState);
 
+    protected native void onPause();
+
+    public native void onWindowFocusChanged(boolean hasFocus);
+
     public native void setContentView(int layoutResID);
 
     public native <T extends View> T findViewById(int id);

@@ -55,9 +55,28 @@ class SessionTest {
     @Test
     fun `a program that stops while it runs is said in one line`() {
         val first = programs.first()
-        val engine = ScriptedEngine(Runtime.LITERT, refused = first.name, atRun = true, error = RuntimeException())
+        val engine = ScriptedEngine(Runtime.LITERT, refused = first.name, at = Step.RUN, error = RuntimeException())
         val said = open(engine).use { session -> refusal { session.run(first, emptyMap()) } }
         assertEquals("scripted 1.0 cannot run ${first.name}: RuntimeException", said)
+    }
+
+    @Test
+    fun `a runtime that does not tell its version is said in one line`() {
+        val silent = object : Engine by ScriptedEngine(Runtime.LITERT) {
+            override val version: String get() = throw IllegalStateException("not\nset up")
+        }
+        assertEquals("litert does not tell its version: not set up", refusal { open(silent) })
+    }
+
+    @Test
+    fun `every program is closed, also after one that fails then`() {
+        val engine = ScriptedEngine(Runtime.LITERT, refused = programs[0].name, at = Step.CLOSE)
+        val session = open(engine)
+        assertEquals("scripted 1.0 cannot close a program: two lines", refusal { session.close() })
+        val closed = engine.log.filter { it.startsWith("close") }
+        assertEquals(programs.map { "close ${it.name}" }, closed)
+        session.close()
+        assertEquals("closed twice", closed, engine.log.filter { it.startsWith("close") })
     }
 
     @Test
