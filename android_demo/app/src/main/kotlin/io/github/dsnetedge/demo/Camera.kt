@@ -84,7 +84,7 @@ class Camera(
     }
 
     private fun fail(error: Throwable): Nothing? {
-        activity.runOnUiThread { onFailure(error.oneLine()) }
+        activity.runOnUiThread { if (isWanted) onFailure(error.oneLine()) } // of many frames, once
         return null
     }
 }

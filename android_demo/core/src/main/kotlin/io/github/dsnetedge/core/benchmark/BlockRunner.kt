@@ -36,7 +36,7 @@ interface BlockRunner : Closeable {
 /**
  * Loads a request's programs in the one of [engines] that has its runtime.
  *
- * @param cache where the files are kept that the runtime loads: what this request can not use is removed from it
+ * @param cache where the files are kept that the runtime loads: what this request cannot use is removed from it
  * @throws BundleException for a runtime that no engine has, files that are not what they should be, or programs that
  * the runtime cannot run
  * @throws java.io.IOException when the storage fails or is full

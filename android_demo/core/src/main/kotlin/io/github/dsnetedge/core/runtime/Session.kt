@@ -50,7 +50,7 @@ fun openSession(
     try {
         for (program in programs) {
             val file = files.of(program)
-            session.loaded[program.name] = saying("${engine.version} cannot load ${program.name}") {
+            session.loaded[program.name] = saying("${session.runtimeVersion} cannot load ${program.name}") {
                 engine.load(program, file, threads)
             }
             progress(session.loaded.size, programs.size)
@@ -63,8 +63,13 @@ fun openSession(
 
 /** Closes what [error] has made useless, and throws that. */
 internal fun Closeable.closeAfter(error: Throwable): Nothing {
-    runCatching(::close).exceptionOrNull()?.let(error::addSuppressed)
+    runCatching(::close).exceptionOrNull()?.let { error.alsoSays(it) }
     throw error
+}
+
+/** Java refuses to add an error to itself, and a JVM out of memory throws the same one everywhere. */
+private fun Throwable.alsoSays(other: Throwable) {
+    if (other !== this) addSuppressed(other)
 }
 
 private class LoadedSession(override val runtimeVersion: String) : Session {
@@ -79,7 +84,7 @@ private class LoadedSession(override val runtimeVersion: String) : Session {
         val failures = loaded.values.mapNotNull { runCatching(it::close).exceptionOrNull() }
         loaded.clear()
         val first = failures.firstOrNull() ?: return
-        failures.drop(1).forEach(first::addSuppressed)
+        failures.forEach(first::alsoSays)
         saying("$runtimeVersion cannot close a program") { throw first }
     }
 }
