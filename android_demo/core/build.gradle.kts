@@ -1,10 +1,21 @@
 // Not verified here: see ../settings.gradle.kts. Pure Kotlin: only the JDK and the standard library.
+import org.jetbrains.kotlin.gradle.dsl.JvmTarget
+
 plugins {
     alias(libs.plugins.kotlin.jvm)
 }
 
+java {
+    sourceCompatibility = JavaVersion.VERSION_17
+    targetCompatibility = JavaVersion.VERSION_17
+}
+
 kotlin {
-    jvmToolchain(17)
+    compilerOptions {
+        jvmTarget = JvmTarget.JVM_17
+        // A newer JDK, such as Android Studio's, has more than there is on a device.
+        freeCompilerArgs.add("-Xjdk-release=17")
+    }
 }
 
 dependencies {

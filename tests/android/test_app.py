@@ -160,8 +160,9 @@ def test_the_build_files_name_exactly_what_the_catalog_has() -> None:
     assert versions == set(CATALOG["versions"])
 
 
-def test_the_version_that_the_app_reports_for_executorch_is_the_one_it_is_built_with() -> None:
-    assert f'"ExecuTorch {CATALOG["versions"]["executorch"]}"' in SOURCES
+@pytest.mark.parametrize("name", ["LiteRT", "ExecuTorch"])
+def test_the_version_that_the_app_reports_for_a_runtime_is_the_one_it_is_built_with(name: str) -> None:
+    assert re.findall(rf'"{name} ([\d.]+)"', SOURCES) == [CATALOG["versions"][name.lower()]]
 
 
 def test_the_wrapper_that_gradle_would_write_is_the_one_that_is_there() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from edge.bundle.manifest import Artifact
-from edge.bundle.nested.weights import open_nested_weights, weights_files
+from edge.bundle.nested.weights import open_nested_weights
 from edge.bundle.reader import Bundle, open_bundle
 from edge.cli import main
 from edge.devices.adb.facts import APP
-from edge.devices.adb.runners.app import ANSWERS
+from edge.devices.adb.runners.app import ANSWERS, app_files
 from edge.devices.adb.store import Store
 from edge.profiling import load_latency
 from edge.profiling.statistics import samples_ms
@@ -89,9 +89,9 @@ def test_every_unit_is_measured_in_the_app(
 
 
 def plain_files(bundle: Bundle, artifact: Artifact, programs: list[str]) -> set[bytes]:
-    """Return the files that an app has to make for itself: none for LiteRT, which reads the nested one."""
+    """Return the files that an app has to make for itself: of LiteRT's a copy that it may map, plain ones of others."""
     if artifact.runtime == "litert":
-        return set()
+        return {bundle.verified_path(artifact).read_bytes()}
     weights = open_nested_weights(bundle, artifact)
     return {weights.file(f"{name}.pte") for name in programs}
 
@@ -104,21 +104,24 @@ def test_an_app_without_the_runtime_says_which_it_has(
         given = ("--precision", "int8", "--device", target.serial, "--runner", "app", *QUICK)
         assert dsnet("profile", NETWORKS / "first", *given, "--out", tmp_path / "l.json") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"the app: no executorch in this app; it has {server.version}" in line
+    assert "the app: no executorch in this app; it has litert" in line
     assert list(target.emulator.path(ANSWERS).iterdir()) == []
 
 
-def test_a_store_that_was_changed_on_the_phone_gives_no_file(
-    phone: Start, tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("folder", "role"), [(golden.FOLDER, "model"), (NETWORKS / "first", "store")], ids=["litert", "executorch"]
+)
+def test_a_file_that_was_changed_on_the_phone_is_not_used(
+    phone: Start, tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: Path, role: str
 ) -> None:
-    bundle = open_bundle(NETWORKS / "first")
+    bundle = open_bundle(folder)
     artifact = bundle.artifact(precision="int8")
     with runtime_server(artifact) as server:
         target = with_app(phone, tools, server)
-        store = bundle.verified_path(weights_files(bundle, artifact)["store"])
-        target.emulator.path(Store(target.adb).ensure(store)).write_bytes(bytes(store.stat().st_size))
+        file = bundle.verified_path(app_files(bundle, artifact)[role])
+        target.emulator.path(Store(target.adb).ensure(file)).write_bytes(bytes(file.stat().st_size))
         given = ("--precision", "int8", "--device", target.serial, "--runner", "app", *QUICK)
         assert dsnet("profile", bundle.root, *given, "--out", tmp_path / "l.json") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "what was written is not what it should be" in line
-    assert not list(target.emulator.path(CACHE).iterdir()), "a file that is not whole is not there"
+    assert "its SHA-256 is not the manifest's; dsnet devices --clean removes it" in line
+    assert not [*target.emulator.path(CACHE).rglob("*")], "nothing was made of it"

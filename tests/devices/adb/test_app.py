@@ -95,7 +95,9 @@ def test_the_app_is_asked_for_every_block(phone: Start, tmp_path: Path) -> None:
         assert (entry.first_run_ms, set(samples_ms(entry))) == (9.0, {2.0})
     asked = requests(target)
     assert asked[0]["format"] == "dsnet-app-request/1"
-    assert target.emulator.path(asked[0]["files"]["model"]).read_bytes() == golden.content()
+    model, artifact = asked[0]["files"]["model"], golden.artifact()
+    assert target.emulator.path(model.pop("path")).read_bytes() == golden.content()
+    assert model == {"bytes": artifact.bytes, "sha256": artifact.sha256}
     assert asked[0]["policy"] == {"kind": "thresholds", "widths": [0, 1], "thresholds": [0.0]}
     assert len(run.entries) == 5
     assert {tuple(request["units"]): [each["name"] for each in request["programs"]] for request in asked} == {
@@ -144,6 +146,14 @@ def test_an_activity_that_is_not_there_is_said_in_the_words_of_the_phone(phone: 
 
 def test_an_app_that_hangs_is_ended_when_the_time_is_up(phone: Start, tmp_path: Path) -> None:
     target = installed(phone, "while true; do sleep 1; done")
+    with pytest.raises(MeasurementError, match="no answer from the app for 2 s; it was ended there"):
+        profile(target, tmp_path / "l.json", answer_s=2)
+    assert not [line for line in target.emulator.processes().values() if APP in line]
+
+
+def test_an_app_that_hangs_is_ended_there_when_looking_takes_longer_than_planned(phone: Start, tmp_path: Path) -> None:
+    target = installed(phone, "tail -f /dev/null")
+    target.emulator.install_tool("sleep", "#!/system/bin/sh\nexec timeout 4 tail -f /dev/null\n")
     with pytest.raises(MeasurementError, match="no answer from the app for 2 s; it was ended there"):
         profile(target, tmp_path / "l.json", answer_s=2)
     assert not [line for line in target.emulator.processes().values() if APP in line]

@@ -5,11 +5,20 @@ import android.content.Context;
 import android.content.Intent;
 import android.os.Bundle;
 import android.view.View;
+import android.view.Window;
 
 public class Activity extends Context {
     protected native void onCreate(Bundle savedInstanceState);
 
+    protected native void onPause();
+
+    protected native void onDestroy();
+
+    public native void onWindowFocusChanged(boolean hasFocus);
+
     public native void setContentView(int layoutResID);
+
+    public native Window getWindow();
 
     public native <T extends View> T findViewById(int id);
 

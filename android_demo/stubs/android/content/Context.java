@@ -17,6 +17,8 @@ public abstract class Context {
 
     public native File getExternalFilesDir(String type);
 
+    public final native <T> T getSystemService(Class<T> serviceClass);
+
     public native SharedPreferences getSharedPreferences(String name, int mode);
 
     public native int checkSelfPermission(String permission);

@@ -16,6 +16,10 @@ public class View {
 
     public View(Context context, AttributeSet attrs) {}
 
+    public final native Context getContext();
+
+    public native Display getDisplay();
+
     protected native void onDraw(Canvas canvas);
 
     public final native int getWidth();

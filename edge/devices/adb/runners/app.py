@@ -6,13 +6,13 @@ answer is a file that bears the token's name, and is there whole or not at all.
 
 import secrets
 from base64 import b64encode
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from edge.bundle.manifest import Artifact, Record
+from edge.bundle.manifest import Artifact, Record, WeightsFile
 from edge.bundle.nested.weights import weights_files
 from edge.bundle.records import parse_record
 from edge.devices.adb.facts import APP, Facts
@@ -36,19 +36,18 @@ WARM_UP_RUNS = 5
 SECONDS_TO_START = 30.0
 """What `am` and the first look may take beyond the time that the app has for its answer."""
 LOOKS_PER_SECOND = 5
-"""A look costs the device a process, `sleep`, while the app is being timed."""
+"""A look costs the device two processes, `date` and `sleep`, while the app is being timed."""
 LOOKS_WITHOUT_PROCESS = 15
 """After so many in a row the app has ended, or never started: the one before may still be ending when `am` returns."""
 SHOWN_BYTES = 100
 NO_PROCESS, NO_ANSWER = 93, 94
-ASK = f"""answer="$3/$4" looks="$6" without=0 process=
+ASK = f"""answer="$3/$4" end=$(($(date +%s) + $6)) without=0 process=
 said=$(am start -S -n "$2" -e request "$5" -e answer "$4" 2>&1)
 until [ -f "$answer" ]; do
     [ -d "/proc/${{process:-none}}" ] || process=$(pidof -s "$1")
     if [ -n "$process" ]; then without=0; else without=$((without + 1)); fi
     if [ "$without" -gt {LOOKS_WITHOUT_PROCESS} ]; then echo "$said"; exit {NO_PROCESS}; fi
-    if [ "$looks" -le 0 ]; then am force-stop "$1" >/dev/null 2>&1; exit {NO_ANSWER}; fi
-    looks=$((looks - 1))
+    if [ "$(date +%s)" -ge "$end" ]; then am force-stop "$1" >/dev/null 2>&1; exit {NO_ANSWER}; fi
     sleep {1 / LOOKS_PER_SECOND}
 done
 cat "$answer" || exit
@@ -90,7 +89,14 @@ class AppRunner:
             )
         if place.mask:
             raise RuntimeUnavailableError("an app cannot be given cores: the system chooses; leave --cores out")
-        files = {role: place.store.ensure(path) for role, path in app_files(bundle, artifact).items()}
+        files = {
+            role: {
+                "path": place.store.ensure(bundle.verified_path(item)),
+                "bytes": item.bytes,
+                "sha256": item.sha256,
+            }
+            for role, item in app_files(bundle, artifact).items()
+        }
         return AppWorkload(place, artifact, files, programs[0], threads)
 
 
@@ -100,8 +106,10 @@ class AppWorkload:
     takes_turns = False
     """Every block is a process of its own."""
 
-    def __init__(self, place: Place, artifact: Artifact, files: dict[str, str], canary: str, threads: int) -> None:
-        """`files` are paths on the device by role; `canary` is the program to run where only the canary is wanted."""
+    def __init__(
+        self, place: Place, artifact: Artifact, files: Mapping[str, Mapping[str, Any]], canary: str, threads: int
+    ) -> None:
+        """`files` are a request's; `canary` is the program to run where only the canary is wanted."""
         self._place, self._artifact, self._canary = place, artifact, canary
         self._shared = {
             "format": REQUEST,
@@ -156,8 +164,7 @@ class AppWorkload:
                 "the manifest's entries of these programs are too long"
             )
         adb, answer_s = self._place.adb, self._place.answer_s
-        looks = round(answer_s * LOOKS_PER_SECOND)
-        arguments = [APP, ACTIVITY, ANSWERS, secrets.token_hex(16), request, str(looks)]
+        arguments = [APP, ACTIVITY, ANSWERS, secrets.token_hex(16), request, str(ceil(answer_s))]
         done = adb.try_shell(["sh", "-c", ASK, "sh", *arguments], answer_s + SECONDS_TO_START)
         if done.status == NO_ANSWER:
             raise MeasurementError(f"{adb.serial}: no answer from the app for {answer_s:g} s; it was ended there")
@@ -171,11 +178,11 @@ class AppWorkload:
         return done.data
 
 
-def app_files(bundle: "Bundle", artifact: Artifact) -> dict[str, Path]:
-    """Return the files that the app reads, by their roles in a request, each compared with the manifest."""
+def app_files(bundle: "Bundle", artifact: Artifact) -> Mapping[str, Artifact | WeightsFile]:
+    """Return the files that the app reads, by their roles in a request."""
     if artifact.runtime == "litert":
-        return {"model": bundle.verified_path(artifact)}
-    return {role: bundle.verified_path(file) for role, file in weights_files(bundle, artifact).items()}
+        return {"model": artifact}
+    return {item.role: item for item in weights_files(bundle, artifact).values()}
 
 
 def parse_answer(data: bytes) -> Answer:

@@ -21,5 +21,9 @@ public final class ImageAnalysis extends UseCase {
         public native ImageAnalysis build();
     }
 
+    public native int getTargetRotation();
+
+    public native void setTargetRotation(int rotation);
+
     public native void setAnalyzer(Executor executor, Analyzer analyzer);
 }

@@ -15,5 +15,7 @@ public final class ProcessCameraProvider {
     // The library gives a Camera, which is not looked at here.
     public native Object bindToLifecycle(LifecycleOwner owner, CameraSelector cameraSelector, UseCase... useCases);
 
+    public native void unbind(UseCase... useCases);
+
     public native void unbindAll();
 }

@@ -3,53 +3,54 @@ package io.github.dsnetedge.demo
 import android.app.Activity
 import android.os.Bundle
 import android.util.Log
-import io.github.dsnetedge.core.BundleException
-import io.github.dsnetedge.core.benchmark.answerTo
-import io.github.dsnetedge.core.benchmark.openRunner
-import io.github.dsnetedge.core.benchmark.writeAnswer
-import io.github.dsnetedge.core.bundle.HashedFiles
-import io.github.dsnetedge.core.oneLine
+import io.github.dsnetedge.core.benchmark.answerAndLeave
 import java.io.File
-import java.io.IOException
 import kotlin.system.exitProcess
 
 /**
  * Measures one block for `dsnet profile --runner app` (docs/profiling.md, "The app's contract") and ends.
  *
- * An activity, because what is on the screen runs on the cores that a user's app gets.
+ * An activity, because what is on the screen runs on the cores that a user's app gets: it begins when it is there, and
+ * what it measured counts only if it stayed.
  */
 class BenchmarkActivity : Activity() {
+    private var hasBegun = false
+
+    /** Written by the system's thread, read by the [Worker]. */
+    @Volatile
+    private var hasLeftFront = false
+
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         setContentView(R.layout.benchmark)
-        val request = intent.getStringExtra("request")
-        val token = intent.getStringExtra("answer")
         // Started again by the system after the process ended: whoever asked has given up on it.
-        if (savedInstanceState != null || request == null || token == null) return finish()
+        if (savedInstanceState != null) finish()
+    }
+
+    override fun onWindowFocusChanged(hasFocus: Boolean) {
+        super.onWindowFocusChanged(hasFocus)
+        if (!hasFocus || hasBegun) return
+        hasBegun = true
+        hasLeftFront = false // a screen that turns on pauses what is started below the lock, too
+        val request = intent.getStringExtra("request") ?: return finish()
+        val token = intent.getStringExtra("answer") ?: return finish()
         Worker.execute {
-            leave(token, answer(request))
+            measure(request, token)
             runOnUiThread(::finish)
         }
     }
 
-    private fun answer(request: String): String {
-        val rebuilt = HashedFiles(File(cacheDir, "programs"))
-        return answerTo(request) { openRunner(it, rebuilt, ENGINES) }
+    override fun onPause() {
+        super.onPause()
+        hasLeftFront = true
     }
 
     /** Where no answer can be left, the process ends: the other side watches it, and says so at once. */
-    private fun leave(token: String, answer: String) {
-        try {
-            writeAnswer(getExternalFilesDir("answers") ?: throw IOException("no external storage"), token, answer)
-        } catch (error: BundleException) {
-            end(error)
-        } catch (error: IOException) {
-            end(error)
-        }
-    }
-
-    private fun end(error: Exception) {
-        Log.e("dsnet", "no answer: ${error.oneLine()}")
+    private fun measure(request: String, token: String) {
+        val cache = File(cacheDir, "programs")
+        val problem = answerAndLeave(request, token, getExternalFilesDir("answers"), cache, ENGINES) { hasLeftFront }
+        if (problem == null) return
+        Log.e("dsnet", "no answer: $problem")
         exitProcess(1)
     }
 }

@@ -13,12 +13,13 @@ import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import org.tensorflow.lite.Interpreter
-import org.tensorflow.lite.TensorFlowLite
 
 /** LiteRT's interpreter on the CPU, one for each program of a nested file. */
 object LiteRtEngine : Engine {
     override val runtime = Runtime.LITERT
-    override val version get() = "LiteRT ${TensorFlowLite.runtimeVersion()}"
+
+    /** The library tells the version of what is inside: this is the one in gradle/libs.versions.toml. */
+    override val version = "LiteRT 2.1.5"
 
     override fun load(program: Program, file: File, threads: Int): LoadedProgram {
         val model = liteRtProgram(file, program.rootOffset)

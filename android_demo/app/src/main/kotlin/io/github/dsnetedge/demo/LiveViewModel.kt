@@ -43,6 +43,10 @@ class LiveViewModel(application: Application) : AndroidViewModel(application) {
     /** Whether the user wants the camera; whether there is one that works is not known. */
     var isCameraOn = false
 
+    /** Nobody looks any longer: photos that wait for the [Worker] are not decoded. */
+    @Volatile
+    private var isCleared = false
+
     init {
         Worker.execute { live.start(wanted) }
     }
@@ -64,9 +68,13 @@ class LiveViewModel(application: Application) : AndroidViewModel(application) {
         live.classify(upright(bitmap))
     }
 
-    override fun onCleared() = Worker.execute(live::close)
+    override fun onCleared() {
+        isCleared = true
+        Worker.execute(live::close)
+    }
 
     private fun photo(uri: Uri) {
+        if (isCleared) return
         val application = getApplication<Application>()
         val image = try {
             readPhoto(application.contentResolver, uri)

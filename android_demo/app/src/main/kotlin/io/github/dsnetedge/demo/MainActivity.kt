@@ -17,6 +17,7 @@ import androidx.activity.result.contract.ActivityResultContracts
 import androidx.lifecycle.ViewModelProvider
 import io.github.dsnetedge.core.live.Picker
 import io.github.dsnetedge.core.live.Screen
+import io.github.dsnetedge.core.live.UserChoice
 
 private const val PROGRESS_STEPS = 1000
 
@@ -29,24 +30,33 @@ class MainActivity : ComponentActivity() {
         if (isGranted) turnCamera(true) else model.notice(getString(R.string.camera_refused))
     }
 
-    /** What the spinners show: they are touched only when it changes, or they would undo what the user just chose. */
+    private lateinit var artifact: Choices
+    private lateinit var choice: Choices
+
+    /** What both show: they are touched only when it changes, or they would undo what the user just chose. */
     private var picker: Picker? = null
 
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         setContentView(R.layout.main)
         model = ViewModelProvider(this)[LiveViewModel::class.java]
-        spinner(R.id.artifact).onItemSelectedListener = Chosen(model::chooseArtifact)
-        spinner(R.id.choice).onItemSelectedListener = Chosen(model::choose)
+        artifact = Choices(spinner(R.id.artifact), model::chooseArtifact)
+        choice = Choices(spinner(R.id.choice), model::choose)
         button(R.id.retry).setOnClickListener { model.retry() }
         button(R.id.photos).setOnClickListener { askForPhotos() }
-        button(R.id.camera).setOnClickListener { if (model.isCameraOn) turnCamera(false) else askForCamera() }
+        button(R.id.camera).setOnClickListener { cameraTouched() }
         model.picture.observe(this) { findViewById<ImageView>(R.id.picture).setImageBitmap(it) }
         model.screen.observe(this, ::show)
         if (model.isCameraOn) turnCamera(true)
     }
 
+    override fun onDestroy() {
+        super.onDestroy()
+        camera.stop()
+    }
+
     private fun askForPhotos() {
+        model.notice(null)
         turnCamera(false) // its next frame would take a photo's place
         try {
             photos.launch("image/*")
@@ -55,14 +65,17 @@ class MainActivity : ComponentActivity() {
         }
     }
 
-    private fun askForCamera() {
-        val isGranted = checkSelfPermission(Manifest.permission.CAMERA) == PackageManager.PERMISSION_GRANTED
-        if (isGranted) turnCamera(true) else permission.launch(Manifest.permission.CAMERA)
+    private fun cameraTouched() {
+        model.notice(null)
+        when {
+            model.isCameraOn -> turnCamera(false)
+            checkSelfPermission(Manifest.permission.CAMERA) == PackageManager.PERMISSION_GRANTED -> turnCamera(true)
+            else -> permission.launch(Manifest.permission.CAMERA)
+        }
     }
 
     private fun turnCamera(isOn: Boolean) {
         model.isCameraOn = isOn
-        model.notice(null)
         button(R.id.camera).setText(if (isOn) R.string.camera_stop else R.string.camera_start)
         findViewById<View>(R.id.picture).keepScreenOn = isOn
         if (isOn) camera.start() else camera.stop()
@@ -76,7 +89,7 @@ class MainActivity : ComponentActivity() {
     private fun show(screen: Screen) {
         when (screen) {
             is Screen.Preparing -> showProgress(screen)
-            is Screen.Failed -> screen.picker?.let(::showPicker)
+            is Screen.Failed -> showFailure(screen)
             is Screen.Ready -> showAnswer(screen)
         }
         val isReady = screen is Screen.Ready
@@ -98,6 +111,13 @@ class MainActivity : ComponentActivity() {
         bar.progress = if (screen.of == 0L) 0 else (PROGRESS_STEPS * screen.done / screen.of).toInt()
     }
 
+    private fun showFailure(screen: Screen.Failed) {
+        if (model.isCameraOn) turnCamera(false) // nothing takes its frames
+        screen.picker?.let(::showPicker)
+        text(R.id.title).text = ""
+        text(R.id.detail).text = ""
+    }
+
     private fun showAnswer(screen: Screen.Ready) {
         showPicker(screen.picker)
         text(R.id.title).text = screen.answer?.title ?: getString(R.string.first_steps)
@@ -106,20 +126,10 @@ class MainActivity : ComponentActivity() {
     }
 
     private fun showPicker(new: Picker) {
-        val old = picker
-        if (new == old) return
+        if (new == picker) return
         picker = new
-        fill(spinner(R.id.artifact), old?.artifacts, new.artifacts, new.artifact)
-        fill(spinner(R.id.choice), old?.choices, new.choices, new.choice)
-    }
-
-    private fun fill(spinner: Spinner, old: List<String>?, new: List<String>, selected: Int) {
-        if (new != old) {
-            spinner.adapter = ArrayAdapter(this, android.R.layout.simple_spinner_item, new).apply {
-                setDropDownViewResource(android.R.layout.simple_spinner_dropdown_item)
-            }
-        }
-        spinner.setSelection(selected)
+        artifact.show(new.artifacts, new.artifact)
+        choice.show(new.choices, new.choice)
     }
 
     private fun message(message: String?) {
@@ -139,8 +149,27 @@ class MainActivity : ComponentActivity() {
     private fun spinner(id: Int): Spinner = findViewById(id)
 }
 
-private class Chosen(private val choose: (Int) -> Unit) : AdapterView.OnItemSelectedListener {
-    override fun onItemSelected(parent: AdapterView<*>?, view: View?, position: Int, id: Long) = choose(position)
+/** A list of choices on the screen; [choose] is given what the user chooses. */
+private class Choices(private val spinner: Spinner, choose: (Int) -> Unit) : AdapterView.OnItemSelectedListener {
+    private val user = UserChoice(choose)
+    private var labels: List<String>? = null
+
+    init {
+        spinner.onItemSelectedListener = this
+    }
+
+    fun show(new: List<String>, selected: Int) {
+        user.set(selected)
+        if (new != labels) {
+            labels = new
+            spinner.adapter = ArrayAdapter(spinner.context, android.R.layout.simple_spinner_item, new).apply {
+                setDropDownViewResource(android.R.layout.simple_spinner_dropdown_item)
+            }
+        }
+        spinner.setSelection(selected)
+    }
+
+    override fun onItemSelected(parent: AdapterView<*>?, view: View?, position: Int, id: Long) = user.selected(position)
 
     override fun onNothingSelected(parent: AdapterView<*>?) = Unit
 }

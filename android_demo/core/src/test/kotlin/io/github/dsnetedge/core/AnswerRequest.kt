@@ -1,10 +1,8 @@
 package io.github.dsnetedge.core
 
-import io.github.dsnetedge.core.benchmark.answerTo
-import io.github.dsnetedge.core.benchmark.openRunner
-import io.github.dsnetedge.core.benchmark.writeAnswer
-import io.github.dsnetedge.core.bundle.HashedFiles
+import io.github.dsnetedge.core.benchmark.answerAndLeave
 import java.io.File
+import kotlin.system.exitProcess
 
 /**
  * For `tests/android/test_app_runner.py`: what the app's activity does, in the process of an emulated app.
@@ -14,5 +12,9 @@ import java.io.File
 fun main(arguments: Array<String>) {
     val (port, answers, cache, request, token) = arguments
     val engines = listOf(RemoteEngine(port.toInt()))
-    writeAnswer(File(answers), token, answerTo(request) { openRunner(it, HashedFiles(File(cache)), engines) })
+    val problem = answerAndLeave(request, token, File(answers), File(cache), engines, leftFront = { false })
+    if (problem != null) {
+        System.err.println(problem)
+        exitProcess(1)
+    }
 }

@@ -1,7 +1,9 @@
 package io.github.dsnetedge.core.benchmark
 
+import io.github.dsnetedge.core.bundle.POSITIVE
 import io.github.dsnetedge.core.bundle.Program
 import io.github.dsnetedge.core.bundle.Runtime
+import io.github.dsnetedge.core.bundle.SHA256
 import io.github.dsnetedge.core.bundle.WeightsRole
 import io.github.dsnetedge.core.bundle.readProgram
 import io.github.dsnetedge.core.bundle.readRuntime
@@ -17,11 +19,19 @@ private const val MAX_THREADS = 1024
 private const val MAX_UNITS = 2
 private const val MAX_RUNS = 1_000_000
 
+/** A file that was pushed to the device, and what it must be. */
+data class PushedFile(
+    val path: File,
+    val bytes: Long,
+    /** Lower-case hexadecimal. */
+    val sha256: String,
+)
+
 /** One block to be measured: docs/profiling.md, "The app's contract". */
 data class BenchmarkRequest(
     val runtime: Runtime,
     /** On the device, by role: `model` for LiteRT; `store`, `recipe`, `template` for ExecuTorch. */
-    val files: Map<String, File>,
+    val files: Map<String, PushedFile>,
     /** What to load: the units, and the head where one of them reads its features. */
     val programs: List<Program>,
     val threads: Int,
@@ -62,7 +72,10 @@ fun readBenchmarkRequest(data: ByteArray): BenchmarkRequest {
     )
 }
 
-private fun readFiles(node: JsonNode, runtime: Runtime): Map<String, File> {
+private fun readFiles(node: JsonNode, runtime: Runtime): Map<String, PushedFile> {
     val roles = ROLES[runtime] ?: node.refuse("runtime ${runtime.key} does not run on Android")
-    return roles.associateWith { File(node["files"][it].text()) }
+    return roles.associateWith { role ->
+        val file = node["files"][role]
+        PushedFile(File(file["path"].text()), file["bytes"].long(POSITIVE), file["sha256"].matching(SHA256))
+    }
 }

@@ -1,22 +1,28 @@
 package io.github.dsnetedge.core.benchmark
 
 import io.github.dsnetedge.core.BundleException
+import io.github.dsnetedge.core.bundle.BUFFER_BYTES
 import io.github.dsnetedge.core.bundle.GATE_LOGITS
 import io.github.dsnetedge.core.bundle.HashedFiles
 import io.github.dsnetedge.core.bundle.IMAGE
 import io.github.dsnetedge.core.bundle.Program
 import io.github.dsnetedge.core.bundle.Runtime
+import io.github.dsnetedge.core.bundle.contentProblem
 import io.github.dsnetedge.core.nested.ExecuTorchFiles
 import io.github.dsnetedge.core.runtime.Engine
 import io.github.dsnetedge.core.runtime.OneFile
 import io.github.dsnetedge.core.runtime.ProgramFiles
 import io.github.dsnetedge.core.runtime.Session
 import io.github.dsnetedge.core.runtime.Tensor
+import io.github.dsnetedge.core.runtime.closeAfter
 import io.github.dsnetedge.core.runtime.feed
 import io.github.dsnetedge.core.runtime.openSession
 import io.github.dsnetedge.core.runtime.realValues
 import java.io.Closeable
+import java.io.File
 import java.util.Random
+
+private const val LITERT_SUFFIX = ".tflite"
 
 /** The units of one request, loaded and ready to be timed. */
 interface BlockRunner : Closeable {
@@ -30,25 +36,40 @@ interface BlockRunner : Closeable {
 /**
  * Loads a request's programs in the one of [engines] that has its runtime.
  *
- * @param cache where plain files are kept that a runtime needs and the request does not have
+ * @param cache where the files are kept that the runtime loads: what this request cannot use is removed from it
  * @throws BundleException for a runtime that no engine has, files that are not what they should be, or programs that
  * the runtime cannot run
+ * @throws java.io.IOException when the storage fails or is full
  */
 fun openRunner(request: BenchmarkRequest, cache: HashedFiles, engines: List<Engine>): BlockRunner {
     val engine = engines.firstOrNull { it.runtime == request.runtime }
-        ?: throw BundleException("no ${request.runtime.key} in this app; it has ${engines.joinToString { it.version }}")
+        ?: throw BundleException("no ${request.runtime.key} in this app; it has ${engines.joinToString { it.runtime.key }}")
     val session = files(request, cache).use { openSession(request.programs, it, engine, request.threads) }
     try {
         return SessionRunner(session, request)
     } catch (error: Throwable) {
-        session.close()
-        throw error
+        session.closeAfter(error)
     }
 }
 
 private fun files(request: BenchmarkRequest, cache: HashedFiles): ProgramFiles = when (request.runtime) {
-    Runtime.LITERT -> OneFile(request.files.getValue(MODEL))
-    else -> ExecuTorchFiles(cache) { request.files.getValue(it.key) }
+    Runtime.LITERT -> OneFile(ownCopy(request.files.getValue(MODEL), cache))
+    else -> ExecuTorchFiles(cache) { verified(request.files.getValue(it.key)) }.also { cache.retain(it.places) }
+}
+
+/** What was pushed may only be read, and only what may be written to is mapped copy-on-write. Copied once. */
+private fun ownCopy(file: PushedFile, cache: HashedFiles): File {
+    cache.retain(setOf(cache.place(file.sha256, LITERT_SUFFIX)))
+    return cache.file(file.sha256, file.bytes, LITERT_SUFFIX) { out ->
+        verified(file).inputStream().use { it.copyTo(out, BUFFER_BYTES) }
+    }
+}
+
+private fun verified(file: PushedFile): File {
+    contentProblem(file.path, file.bytes, file.sha256)?.let {
+        throw BundleException("${file.path}: $it; dsnet devices --clean removes it, then profile again")
+    }
+    return file.path
 }
 
 /**

@@ -52,12 +52,8 @@ class BundleFolder private constructor(private val root: File, val manifest: Man
      */
     fun verified(item: BundleFile): File {
         val path = located(root, item.file)
-        val size = path.length()
-        if (size != item.bytes) {
-            throw BundleException("${item.file}: $size bytes instead of ${item.bytes}; copy the bundle again")
-        }
-        if (path.inputStream().use(::sha256) != item.sha256) {
-            throw BundleException("${item.file}: its SHA-256 is not the manifest's; copy the bundle again")
+        contentProblem(path, item.bytes, item.sha256)?.let {
+            throw BundleException("${item.file}: $it; copy the bundle again")
         }
         return path
     }
@@ -76,6 +72,13 @@ class BundleFolder private constructor(private val root: File, val manifest: Man
             return path
         }
     }
+}
+
+/** How the content of a file differs from what the manifest says, or null. A file of another size is not read. */
+internal fun contentProblem(path: File, bytes: Long, sha256: String): String? = when {
+    path.length() != bytes -> "${path.length()} bytes instead of $bytes"
+    path.inputStream().use(::sha256) != sha256 -> "its SHA-256 is not the manifest's"
+    else -> null
 }
 
 /** The content of a small file; a [BundleException] above [MAX_JSON_BYTES]. */

@@ -24,7 +24,7 @@ class HashedFiles(private val folder: File) {
      * @throws IOException when the storage fails or is full
      */
     fun file(sha256: String, bytes: Long, suffix: String, write: (OutputStream) -> Unit): File {
-        val target = File(folder, sha256 + suffix)
+        val target = place(sha256, suffix)
         if (target.isFile && target.length() == bytes) return target
         if (!folder.isDirectory && !folder.mkdirs()) throw IOException("$folder cannot be made")
         val part = File.createTempFile("$sha256.", PART, folder)
@@ -38,6 +38,9 @@ class HashedFiles(private val folder: File) {
         }
         return target
     }
+
+    /** Where a file is, or would be. */
+    fun place(sha256: String, suffix: String) = File(folder, sha256 + suffix)
 
     /** Removes what does not belong to [kept], and what a killed app left behind. */
     fun retain(kept: Set<File>) {

@@ -1,12 +1,15 @@
 package io.github.dsnetedge.core.install
 
 import java.io.IOException
+import java.util.Locale
 
 private const val BYTES_PER_MB = 1e6
 
 /** Less storage is free than is about to be written: said before anything is. */
 class LowStorageException(needed: Long, free: Long) :
-    IOException("%.1f MB of storage are needed, %.1f MB are free".format(needed / BYTES_PER_MB, free / BYTES_PER_MB))
+    IOException("${megabytes(needed)} of storage are needed, ${megabytes(free)} are free")
+
+private fun megabytes(bytes: Long): String = "%.1f MB".format(Locale.ROOT, bytes / BYTES_PER_MB)
 
 /** What Android and other apps should be left with. */
 private const val RESERVE_BYTES = 16L shl 20

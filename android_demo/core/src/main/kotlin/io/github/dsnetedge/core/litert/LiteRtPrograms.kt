@@ -3,31 +3,30 @@ package io.github.dsnetedge.core.litert
 import io.github.dsnetedge.core.BundleException
 import io.github.dsnetedge.core.bundle.BUFFER_BYTES
 import java.io.DataInputStream
-import java.io.EOFException
 import java.io.File
 import java.io.InputStream
 import java.io.OutputStream
-import java.io.RandomAccessFile
-import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.channels.FileChannel
+import java.nio.channels.FileChannel.MapMode
+import java.nio.file.StandardOpenOption.READ
+import java.nio.file.StandardOpenOption.WRITE
 
 /**
  * One program of a nested LiteRT file (docs/bundle.md, "Nested LiteRT files"): the file with the program's root offset
  * in its first four bytes. A runtime sees that program alone then, and unpacks no other's weights.
  *
- * A file that this app may write to is mapped copy-on-write: the file stays as it is, all programs share its pages, and
- * each one's first page is its own. Any other is read into memory outside of the heap.
+ * It is mapped copy-on-write: the file stays as it is, all programs share its pages, and each one's first page is its
+ * own.
  *
+ * @param model a file that this app may write to, as Java maps no other copy-on-write
  * @param rootOffset of the program in the manifest; null leaves the file as it is, with every program
+ * @throws java.io.IOException for a file that may only be read: copy it
  */
 fun liteRtProgram(model: File, rootOffset: Long?): ByteBuffer {
     if (model.length() > Int.MAX_VALUE) throw BundleException("${model.name}: larger than ${Int.MAX_VALUE} bytes")
-    val isOurs = model.canWrite()
-    val content = RandomAccessFile(model, if (isOurs) "rw" else "r").use { file ->
-        if (isOurs) file.channel.map(FileChannel.MapMode.PRIVATE, 0, file.length()) else read(file.channel)
-    }
+    val content = FileChannel.open(model.toPath(), READ, WRITE).use { it.map(MapMode.PRIVATE, 0, it.size()) }
     content.order(ByteOrder.nativeOrder())
     if (rootOffset != null) {
         if (rootOffset > content.capacity() - Int.SIZE_BYTES) {
@@ -53,14 +52,4 @@ private fun patch(content: ByteBuffer, rootOffset: Long) {
     }
     val order = content.order()
     content.order(ByteOrder.LITTLE_ENDIAN).putInt(0, rootOffset.toInt()).order(order)
-}
-
-private fun read(channel: FileChannel): ByteBuffer {
-    val content = ByteBuffer.allocateDirect(channel.size().toInt())
-    while (content.hasRemaining()) {
-        if (channel.read(content) < 0) throw EOFException("the file ended while it was read")
-    }
-    val cursor: Buffer = content // see SliceWriter
-    cursor.rewind()
-    return content
 }

@@ -35,6 +35,9 @@ class LiveClassifier(
     private var opened: Opened? = null
     private var ready: Screen.Ready? = null
 
+    /** The last notice, while nothing was [ready]. */
+    private var unsaid: String? = null
+
     /** Installs the bundle where it is not, and loads [wanted], or the first choice where that is not there. */
     fun start(wanted: Selection?) = failing {
         publish(Screen.Preparing(COPYING, 0, 0))
@@ -68,28 +71,31 @@ class LiveClassifier(
     }
 
     /** Classifies an image; without anything loaded it is left out. */
-    fun classify(image: PixelRows) {
-        val shown = ready ?: return
-        val (bar, words) = try {
-            opened?.answer(image) ?: return
+    fun classify(image: PixelRows) = failing {
+        val (shown, loaded) = (ready ?: return@failing) to (opened ?: return@failing)
+        try {
+            val (bar, words) = loaded.answer(image)
+            show(shown.copy(strip = shown.strip + bar, answer = words))
         } catch (error: BundleException) {
-            return notice(error.oneLine())
+            notice(error.oneLine())
         }
-        show(shown.copy(strip = shown.strip + bar, answer = words))
     }
 
     /**
      * Says, beside the last answer, what went wrong outside of here: a photo, the camera. It stays while other images
-     * are classified, until null takes it away: when something else is asked for.
+     * are classified, until null takes it away: when something else is asked for. Where there is nothing to stand
+     * beside, it waits until there is.
      */
     fun notice(text: String?) {
-        ready?.let { show(it.copy(notice = text)) }
+        val shown = ready
+        if (shown == null) unsaid = text else show(shown.copy(notice = text))
     }
 
-    override fun close() {
+    override fun close() = failing {
+        val closing = opened
         ready = null
-        opened?.close()
         opened = null
+        closing?.close()
     }
 
     private fun use(index: Int, label: String?) {
@@ -108,7 +114,8 @@ class LiveClassifier(
         opened = Opened.open(checkNotNull(bundle), found, chosen, engine) { done, of ->
             publish(Screen.Preparing(LOADING, done.toLong(), of.toLong()))
         }
-        show(Screen.Ready(picker(), Strip(chosen.budgetMs), answer = null, notice = null))
+        show(Screen.Ready(picker(), Strip(chosen.budgetMs), answer = null, notice = unsaid))
+        unsaid = null
     }
 
     private fun show(screen: Screen.Ready) {
@@ -135,8 +142,11 @@ class LiveClassifier(
 
     private fun wanted(): String = artifacts.getOrNull(artifact)?.let(::label) ?: "The bundle"
 
-    private fun fail(message: String) =
+    /** What is loaded stays until the next choice takes its place. */
+    private fun fail(message: String) {
+        ready = null
         publish(Screen.Failed(message, if (artifacts.isEmpty()) null else picker()))
+    }
 
     private companion object {
         const val COPYING = "Copying the bundle"

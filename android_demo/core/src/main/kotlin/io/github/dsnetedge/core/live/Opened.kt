@@ -13,6 +13,7 @@ import io.github.dsnetedge.core.runtime.Engine
 import io.github.dsnetedge.core.runtime.PolicySource
 import io.github.dsnetedge.core.runtime.Session
 import io.github.dsnetedge.core.runtime.Tensor
+import io.github.dsnetedge.core.runtime.closeAfter
 import io.github.dsnetedge.core.runtime.feed
 import io.github.dsnetedge.core.runtime.openFiles
 import io.github.dsnetedge.core.runtime.openSession
@@ -59,8 +60,7 @@ internal class Opened private constructor(
             try {
                 warmUp(session, programs)
             } catch (error: Throwable) {
-                session.close()
-                throw error
+                session.closeAfter(error)
             }
             val model = bundle.bundle.manifest.model
             val source = choice.source()

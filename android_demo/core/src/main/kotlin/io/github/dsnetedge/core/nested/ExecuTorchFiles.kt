@@ -23,13 +23,28 @@ class ExecuTorchFiles(private val cache: HashedFiles, path: (WeightsRole) -> Fil
     private val recipe = path(WeightsRole.RECIPE).let { readRecipe(readBounded(it), it.name) }
     private val weights = lazy { NestedWeights(recipe, path(WeightsRole.STORE), path(WeightsRole.TEMPLATE)) }
 
+    /** Where all that the recipe can make is, or would be. */
+    val places: Set<File> get() = recipe.files.map(::place).toSet()
+
     /** The file of a program: byte for byte what the stock exporter wrote, by its SHA-256. */
     override fun of(program: Program): File {
-        val plain = recipe.file("${program.name}.pte")
-        return cache.file(plain.sha256, plain.bytes.toLong(), ".pte") { weights.value.write(plain, it) }
+        val plain = plain(program)
+        return cache.file(plain.sha256, plain.bytes.toLong(), SUFFIX) { weights.value.write(plain, it) }
     }
+
+    /** How many bytes have to be written before every one of [programs] has its file. */
+    fun missingBytes(programs: List<Program>): Long =
+        programs.map(::plain).filterNot { place(it).isFile }.sumOf { it.bytes.toLong() }
 
     override fun close() {
         if (weights.isInitialized()) weights.value.close()
+    }
+
+    private fun plain(program: Program): PlainFile = recipe.file("${program.name}$SUFFIX")
+
+    private fun place(plain: PlainFile): File = cache.place(plain.sha256, SUFFIX)
+
+    private companion object {
+        const val SUFFIX = ".pte"
     }
 }

@@ -14,7 +14,11 @@ sealed interface Tensor {
     class Bytes(val values: ByteArray) : Tensor
 }
 
-/** Loaded programs of one artifact: what both runtimes look like to the rest of the app. Not for several threads. */
+/**
+ * Loaded programs of one artifact: what both runtimes look like to the rest of the app. Not for several threads.
+ *
+ * Closing closes every program, whatever some of them do, and throws the first failure after that.
+ */
 interface Session : Closeable {
     /** The runtime's name and version. */
     val runtimeVersion: String
@@ -42,20 +46,30 @@ fun openSession(
     threads: Int,
     progress: (done: Int, of: Int) -> Unit = { _, _ -> },
 ): Session {
-    val session = LoadedSession(engine.version)
+    val session = LoadedSession(saying("${engine.runtime.key} does not tell its version") { engine.version })
     try {
         for (program in programs) {
             val file = files.of(program)
-            session.loaded[program.name] = saying("${engine.version} cannot load ${program.name}") {
+            session.loaded[program.name] = saying("${session.runtimeVersion} cannot load ${program.name}") {
                 engine.load(program, file, threads)
             }
             progress(session.loaded.size, programs.size)
         }
     } catch (error: Throwable) {
-        session.close()
-        throw error
+        session.closeAfter(error)
     }
     return session
+}
+
+/** Closes what [error] has made useless, and throws that. */
+internal fun Closeable.closeAfter(error: Throwable): Nothing {
+    runCatching(::close).exceptionOrNull()?.let { error.alsoSays(it) }
+    throw error
+}
+
+/** Java refuses to add an error to itself, and a JVM out of memory throws the same one everywhere. */
+private fun Throwable.alsoSays(other: Throwable) {
+    if (other !== this) addSuppressed(other)
 }
 
 private class LoadedSession(override val runtimeVersion: String) : Session {
@@ -66,7 +80,13 @@ private class LoadedSession(override val runtimeVersion: String) : Session {
         return saying("$runtimeVersion cannot run ${program.name}") { found.run(inputs) }
     }
 
-    override fun close() = loaded.values.forEach(LoadedProgram::close)
+    override fun close() {
+        val failures = loaded.values.mapNotNull { runCatching(it::close).exceptionOrNull() }
+        loaded.clear()
+        val first = failures.firstOrNull() ?: return
+        failures.forEach(first::alsoSays)
+        saying("$runtimeVersion cannot close a program") { throw first }
+    }
 }
 
 /** What a runtime throws is its own: a [BundleException] that begins with [problem] instead. Storage stays storage. */

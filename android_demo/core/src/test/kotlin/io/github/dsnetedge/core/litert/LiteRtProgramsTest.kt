@@ -6,6 +6,7 @@ import io.github.dsnetedge.core.refusal
 import java.io.ByteArrayOutputStream
 import java.io.EOFException
 import java.io.File
+import java.io.IOException
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import org.junit.Assert.assertArrayEquals
@@ -56,11 +57,10 @@ class LiteRtProgramsTest {
     }
 
     @Test
-    fun `a file that may only be read is read`() {
-        val readOnly = object : File(model.path) {
-            override fun canWrite() = false
-        }
-        assertArrayEquals(expected(404), liteRtProgram(readOnly, 404).toBytes())
+    fun `a file that is not there is not made`() {
+        val missing = File(temporary.root, "missing")
+        assertThrows(IOException::class.java) { liteRtProgram(missing, 404) }
+        assertEquals(false, missing.exists())
     }
 
     @Test

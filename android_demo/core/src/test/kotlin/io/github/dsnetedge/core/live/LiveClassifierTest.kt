@@ -10,6 +10,7 @@ import io.github.dsnetedge.core.install.BundleInstaller
 import io.github.dsnetedge.core.install.BundleSource
 import io.github.dsnetedge.core.runtime.Engine
 import io.github.dsnetedge.core.runtime.ScriptedEngine
+import io.github.dsnetedge.core.runtime.Step
 import io.github.dsnetedge.core.runtime.Tensor
 import java.io.File
 import java.io.FileInputStream
@@ -194,7 +195,7 @@ class LiveClassifierTest {
 
     @Test
     fun `a program that fails when it is first run leaves nothing loaded`() {
-        val broken = ScriptedEngine(Runtime.LITERT, refused = "tail_01", atRun = true, outputs = ::outputs)
+        val broken = ScriptedEngine(Runtime.LITERT, refused = "tail_01", at = Step.RUN, outputs = ::outputs)
         live(golden, broken).start(Selection("LiteRT int8", "balanced"))
         assertTrue(failure(), "scripted 1.0 cannot run tail_01: two lines" in failure())
         assertEquals(3, broken.log.count { it.startsWith("load") })
@@ -241,5 +242,61 @@ class LiveClassifierTest {
         fails = true
         live.classify(GREY)
         assertEquals("no more", ready.notice)
+    }
+
+    @Test
+    fun `what breaks the runtime in use is said, and another choice helps`() {
+        val errors = mapOf(
+            UnsatisfiedLinkError("no such symbol") to
+                "LiteRT int8 does not run on this device: no such symbol; choose another",
+            OutOfMemoryError() to "LiteRT int8 does not fit into memory; choose one width",
+        )
+        for ((error, said) in errors) {
+            var fails = false
+            val breaking = ScriptedEngine(Runtime.LITERT) { if (fails) throw error else outputs(it) }
+            val live = live(golden, breaking).apply { start(null) }
+            fails = true
+            live.classify(GREY)
+            assertEquals(said, failure())
+            val before = screens.size
+            live.classify(GREY)
+            assertEquals("images are left out", before, screens.size)
+            fails = false
+            live.choose(1)
+            assertEquals(1, ready.picker.choice)
+            live.close()
+            val (loads, closes) = listOf("load", "close").map { what -> breaking.log.count { it.startsWith(what) } }
+            assertEquals(loads, closes)
+        }
+    }
+
+    @Test
+    fun `a runtime that does not tell its version is one line`() {
+        val silent = object : Engine by engine {
+            override val version: String get() = throw IllegalStateException("not set up")
+        }
+        live(golden, silent).start(null)
+        assertEquals("litert does not tell its version: not set up", failure())
+    }
+
+    @Test
+    fun `a program that cannot be closed does not keep the next choice from being loaded`() {
+        val stuck = ScriptedEngine(Runtime.LITERT, refused = "prefix", at = Step.CLOSE, outputs = ::outputs)
+        val live = live(golden, stuck).apply { start(Selection("LiteRT int8", "balanced")) }
+        live.choose(ready.picker.choices.indexOf("width 1 (16)"))
+        assertEquals("width 1 (16)", ready.picker.selection.choice)
+        live.close()
+    }
+
+    @Test
+    fun `a notice that comes while nothing is loaded is said when something is`() {
+        free = 0
+        val live = live().apply { start(null) }
+        live.notice("the camera was not allowed")
+        free = 1L shl 40
+        live.retry(null)
+        assertEquals("the camera was not allowed", ready.notice)
+        live.choose(1)
+        assertEquals("another choice", null, ready.notice)
     }
 }

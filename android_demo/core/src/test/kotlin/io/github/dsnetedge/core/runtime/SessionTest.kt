@@ -3,6 +3,7 @@ package io.github.dsnetedge.core.runtime
 import io.github.dsnetedge.core.SharedFiles
 import io.github.dsnetedge.core.bundle.BundleFolder
 import io.github.dsnetedge.core.bundle.HashedFiles
+import io.github.dsnetedge.core.bundle.Program
 import io.github.dsnetedge.core.bundle.Runtime
 import io.github.dsnetedge.core.bundle.WeightsRole
 import io.github.dsnetedge.core.bundle.sha256
@@ -55,9 +56,48 @@ class SessionTest {
     @Test
     fun `a program that stops while it runs is said in one line`() {
         val first = programs.first()
-        val engine = ScriptedEngine(Runtime.LITERT, refused = first.name, atRun = true, error = RuntimeException())
+        val engine = ScriptedEngine(Runtime.LITERT, refused = first.name, at = Step.RUN, error = RuntimeException())
         val said = open(engine).use { session -> refusal { session.run(first, emptyMap()) } }
         assertEquals("scripted 1.0 cannot run ${first.name}: RuntimeException", said)
+    }
+
+    @Test
+    fun `a runtime that does not tell its version is said in one line`() {
+        val silent = object : Engine by ScriptedEngine(Runtime.LITERT) {
+            override val version: String get() = throw IllegalStateException("not\nset up")
+        }
+        assertEquals("litert does not tell its version: not set up", refusal { open(silent) })
+    }
+
+    @Test
+    fun `every program is closed, also after one that fails then`() {
+        val engine = ScriptedEngine(Runtime.LITERT, refused = programs[0].name, at = Step.CLOSE)
+        val session = open(engine)
+        assertEquals("scripted 1.0 cannot close a program: two lines", refusal { session.close() })
+        val closed = engine.log.filter { it.startsWith("close") }
+        assertEquals(programs.map { "close ${it.name}" }, closed)
+        session.close()
+        assertEquals("closed twice", closed, engine.log.filter { it.startsWith("close") })
+    }
+
+    @Test
+    fun `what keeps programs from being closed comes with the error that made them useless, once`() {
+        val stuck = IllegalStateException("stuck")
+        val engine = object : Engine by ScriptedEngine(Runtime.LITERT) {
+            override fun load(program: Program, file: File, threads: Int): LoadedProgram {
+                if (program == programs[1]) throw IOException("full")
+                return object : LoadedProgram {
+                    override fun run(inputs: Map<String, Tensor>) = inputs
+                    override fun close() = throw stuck
+                }
+            }
+        }
+        val error = assertThrows(IOException::class.java) { open(engine) }
+        assertEquals("scripted 1.0 cannot close a program: stuck", error.suppressed.single().message)
+        val out = OutOfMemoryError("the only one")
+        val both = ScriptedEngine(Runtime.LITERT, refused = programs[0].name, at = Step.CLOSE, error = out)
+        val thrown = assertThrows(OutOfMemoryError::class.java) { open(both) { _, _ -> throw out } }
+        assertEquals(0, thrown.suppressed.size)
     }
 
     @Test
