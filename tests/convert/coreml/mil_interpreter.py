@@ -115,6 +115,18 @@ def _pool(given: Arguments) -> Tensor:
     return functional.avg_pool2d(given["x"], given["kernel_sizes"].tolist(), given["strides"].tolist())
 
 
+def _max_pool(given: Arguments) -> Tensor:
+    assert given["pad_type"] == "valid" or not given["pad"].any()
+    assert not given["ceil_mode"]
+    return functional.max_pool2d(given["x"], given["kernel_sizes"].tolist(), given["strides"].tolist())
+
+
+def _pad(given: Arguments) -> Tensor:
+    assert given["mode"] == "constant" and float(given["constant_val"]) == 0
+    before_and_after = given["pad"].reshape(-1, 2).flip(0).flatten().tolist()  # torch begins with the last axis
+    return functional.pad(given["x"], before_and_after)
+
+
 def _mean(given: Arguments) -> Tensor:
     return torch.mean(given["x"], given["axes"].tolist(), bool(given["keep_dims"]))
 
@@ -162,6 +174,8 @@ OPERATIONS: dict[str, Callable[[Arguments], Value]] = {
     "constexpr_blockwise_shift_scale": _blockwise,
     "conv": _convolution,
     "avg_pool": _pool,
+    "max_pool": _max_pool,
+    "pad": _pad,
     "reduce_mean": _mean,
     "reshape": lambda given: given["x"].reshape(given["shape"].tolist()),
     "cast": lambda given: given["x"],  # to the declared type of the output
