@@ -26,8 +26,7 @@ FUNCTIONS: dict[Op, Callable[..., Tensor]] = {
     "multiply": torch.mul,
     "add": torch.add,
     "mean_pool": partial(torch.mean, dim=(2, 3), keepdim=True),
-    "zero_pad": partial(functional.pad, pad=(1, 1, 1, 1)),
-    "max_pool": partial(functional.max_pool2d, kernel_size=3, stride=2),
+    "max_pool": partial(functional.max_pool2d, kernel_size=3, stride=2, padding=1),
     "dropout": lambda x: x,
 }
 """Operations without weights."""

@@ -18,8 +18,7 @@ Op = Literal[
     "dropout",  # of the largest network in training, else nothing
     "mean_pool",  # over all pixels, to (n, c, 1, 1)
     "average_pool",  # to the output's side
-    "zero_pad",  # by a pixel on every side
-    "max_pool",  # 3×3, stride 2, no padding
+    "max_pool",  # 3×3, stride 2
     "multiply",
     "add",
     "sigmoid",

@@ -4,12 +4,9 @@ import contextlib
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch.onnx import symbolic_helper
-from torch.onnx.utils import register_custom_op_symbolic
 
 from convert.quiet import quiet
 from convert.static_module import StaticProgram
@@ -23,20 +20,6 @@ sys.setrecursionlimit(RECURSION_LIMIT)
 OPSET = 17
 # onnx2tf reads this file from the working directory or else downloads it: conversion must never touch the network.
 SAMPLE_IMAGES = "calibration_image_sample_data_20x128x128x3_float32.npy"
-
-
-def _pad(graph: Any, x: Any, amounts: Any, mode: Any, value: Any) -> Any:
-    """Write a padding as one operator with constant amounts, which onnx2tf brings into NHWC order.
-
-    PyTorch writes a calculation of the amounts, and onnx2tf then pads the wrong axes.
-    """
-    del mode, value  # static programs pad with zeros
-    *_, left, right, top, bottom = symbolic_helper._get_const(amounts, "is", "pad")  # type: ignore[no-untyped-call]
-    wanted = torch.tensor([0, 0, top, left, 0, 0, bottom, right])
-    return graph.op("Pad", x, graph.op("Constant", value_t=wanted), mode_s="constant")
-
-
-register_custom_op_symbolic("aten::pad", _pad, OPSET)
 
 
 def export(module: StaticProgram, shape: tuple[int, int, int, int]) -> bytes:

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from convert.slice_plan import plan_programs
@@ -80,16 +79,6 @@ def test_a_width_executes_the_multiply_accumulates_that_its_spec_counts(spec: Su
         with FlopCounterMode(display=False) as counter:
             model(normal_images(spec, 1), width)
         assert counter.get_total_flops() // 2 == spec.macs(width) - gate_macs(spec, width), f"width {width}"
-
-
-@torch.no_grad()
-def test_the_max_pool_of_the_stem_is_that_of_pytorch_to_the_bit() -> None:
-    model, batch = initial_supernet(BASIC, seed=0), normal_images(BASIC, 3)
-    found = {node.output.name: node.output for node in BASIC.graph.nodes}
-    before, after = (BASIC.graph.cut(BASIC.graph.image, found[f"stem.relu{end}"]) for end in ("", ".max_pool"))
-    (stem,), (pooled,) = model.run(before, batch, 0), model.run(after, batch, 0)
-    assert (stem == 0).any() and (stem > 0).any()
-    assert torch.equal(pooled, F.max_pool2d(stem, kernel_size=3, stride=2, padding=1))
 
 
 def test_a_stem_without_max_pool_keeps_its_pixels() -> None:

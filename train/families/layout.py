@@ -56,13 +56,8 @@ class Layout:
         return self._add("mean_pool", (x,), Value(f"{x.name}.mean_pool", x.channels, 1))
 
     def max_pool(self, x: Value) -> Value:
-        """Add the maximum over 3×3 pixels, stride 2.
-
-        Zeros go around the image, not −∞ as in PyTorch's own padding: int8 has no −∞, and kernels for it pad with zero
-        alone. Of values that are not negative, what a ReLU gives, the maximum is the same to the bit.
-        """
-        padded = self._add("zero_pad", (x,), Value(f"{x.name}.zero_pad", x.channels, x.side + 2))
-        return self._add("max_pool", (padded,), Value(f"{x.name}.max_pool", x.channels, -(-x.side // 2)))
+        """Add the maximum over 3×3 pixels, stride 2."""
+        return self._add("max_pool", (x,), Value(f"{x.name}.max_pool", x.channels, -(-x.side // 2)))
 
     def trunk_gate(self, trunk: Value, features: Value, head: Value) -> None:
         """Say that the gate reads `trunk`, answers `head`, and the chosen width goes on from `features`."""

@@ -116,15 +116,10 @@ def _pool(given: Arguments) -> Tensor:
 
 
 def _max_pool(given: Arguments) -> Tensor:
-    assert given["pad_type"] == "valid" or not given["pad"].any()
-    assert not given["ceil_mode"]
-    return functional.max_pool2d(given["x"], given["kernel_sizes"].tolist(), given["strides"].tolist())
-
-
-def _pad(given: Arguments) -> Tensor:
-    assert given["mode"] == "constant" and float(given["constant_val"]) == 0
-    before_and_after = given["pad"].reshape(-1, 2).flip(0).flatten().tolist()  # torch begins with the last axis
-    return functional.pad(given["x"], before_and_after)
+    assert given["pad_type"] in ("valid", "custom") and not given["ceil_mode"]
+    top, bottom, left, right = given["pad"].tolist()
+    padded = functional.pad(given["x"], (left, right, top, bottom), value=-torch.inf)
+    return functional.max_pool2d(padded, given["kernel_sizes"].tolist(), given["strides"].tolist())
 
 
 def _mean(given: Arguments) -> Tensor:
@@ -175,7 +170,6 @@ OPERATIONS: dict[str, Callable[[Arguments], Value]] = {
     "conv": _convolution,
     "avg_pool": _pool,
     "max_pool": _max_pool,
-    "pad": _pad,
     "reduce_mean": _mean,
     "reshape": lambda given: given["x"].reshape(given["shape"].tolist()),
     "cast": lambda given: given["x"],  # to the declared type of the output

@@ -34,8 +34,8 @@ KINDS = {
         ["net_00", "net_02"],
         ("fp32", "int8"),
     ),
-    "resnet_basic": (RESNET_BASIC, ["prefix", "tail_00", "tail_02"], ("fp32",)),
-    "resnet_bottleneck": (RESNET_BOTTLENECK, ["prefix", "tail_00", "tail_02"], ("fp32",)),
+    "resnet_basic": (RESNET_BASIC, ["prefix", "tail_00", "tail_02"], ("int8",)),
+    "resnet_bottleneck": (RESNET_BOTTLENECK, ["prefix", "tail_00", "tail_02"], ("int8",)),
 }
 
 
