@@ -123,6 +123,8 @@ class SupernetSpec:
     head: StageSpec | None = None
     """The 1×1 convolution before the pooling, of one layer; its channels have one entry, or one per width."""
     side_gate: SideGateSpec | None = None
+    stem_pool: bool = False
+    """Whether the stem ends with a 3×3 max pool of stride 2, as a ResNet's for large images does."""
 
     def __post_init__(self) -> None:
         problems = list(spec_problems(self))
@@ -177,6 +179,8 @@ class SupernetSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain data; `from_dict` reads it back equal."""
         values = asdict(self)
+        if not self.stem_pool:  # as written before there was one
+            del values["stem_pool"]
         for stage in (values["stem"], values["head"] or {}, *values["stages"]):
             for field in NEWER_FIELDS:  # as written before there were any
                 if not stage.get(field):

@@ -58,6 +58,11 @@ def spec_problems(spec: "SupernetSpec") -> list[str]:
             found.append(
                 f"{label}: heads, head_size, hidden, widens; only stages of family {' or '.join(transformers)} have any"
             )
+    pooling = [name for name, family in FAMILIES.items() if family.has_stem_pool]
+    if not isinstance(spec.stem_pool, bool):
+        found.append(f"stem_pool {spec.stem_pool!r:.60} is neither true nor false")
+    elif spec.stem_pool and spec.family not in pooling:
+        found.append(f"stem_pool: only networks of family {' or '.join(pooling)} have one")
     if spec.head and (spec.head.depth, spec.head.stride, spec.head.kernel) != (1, 1, 1):
         found.append("head: depth, stride and kernel must be 1")
     if sum(stage.depth for stage in spec.stages if _whole(stage.depth, 1, MAX_DEPTH)) > MAX_DEPTH:

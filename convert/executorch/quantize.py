@@ -24,6 +24,7 @@ from convert.static_module import StaticProgram
 SMALLEST_SCALE = 2.0**-12
 """What ExecuTorch's own configuration sets for activations: below it, XNNPACK's requantization loses precision."""
 QUANTIZE = torch.ops.quantized_decomposed.quantize_per_tensor.default
+MAX_POOL = torch.ops.aten.max_pool2d.default
 DEQUANTIZE = torch.ops.quantized_decomposed.dequantize_per_tensor.default
 CONVOLUTIONS = (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding)
 
@@ -127,9 +128,19 @@ def _give_features(graph: fx.Graph, features: Quantization) -> None:
     output = next(node for node in graph.nodes if node.op == "output")
     ((dequantize, gate_logits),) = output.args
     (quantize,) = dequantize.all_input_nodes
-    for node in (quantize, *[user for user in quantize.users if user.target is DEQUANTIZE]):
-        node.args = (node.args[0], features.scale, features.zero_point, *node.args[3:])
+    _requantize(quantize, features)
     output.args = ((quantize, gate_logits),)
+
+
+def _requantize(quantize: fx.Node, quantization: Quantization) -> None:
+    """Quantize a value otherwise; a max pool's integers mean the same before it and after it."""
+    for node in (quantize, *[user for user in quantize.users if user.target is DEQUANTIZE]):
+        node.args = (node.args[0], quantization.scale, quantization.zero_point, *node.args[3:])
+    (source,) = quantize.all_input_nodes
+    if source.target is MAX_POOL:
+        (dequantize,) = source.all_input_nodes
+        (before,) = dequantize.all_input_nodes
+        _requantize(before, quantization)
 
 
 def _take_features(graph: fx.Graph, features: Quantization) -> None:

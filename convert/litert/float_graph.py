@@ -6,6 +6,7 @@ arithmetic is known: ALLOWED lists them, anything else is refused by name. A sma
 place of a larger one where the operator itself pads its input.
 """
 
+from collections.abc import Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,10 +23,12 @@ from edge.bundle.litert.flatbuffer import Constants, GraphFile, Program
 OP = schema.BuiltinOperator
 PADDING = schema.Padding
 FILTERED = {OP.CONV_2D, OP.DEPTHWISE_CONV_2D}
-PASS_THROUGH = {OP.LOGISTIC, OP.RELU, OP.RELU6, OP.HARD_SWISH, OP.PAD, OP.MEAN, OP.AVERAGE_POOL_2D}
+PASS_THROUGH = {OP.LOGISTIC, OP.RELU, OP.RELU6, OP.HARD_SWISH, OP.PAD, OP.MEAN, OP.AVERAGE_POOL_2D, OP.MAX_POOL_2D}
 ELEMENTWISE = {OP.MUL, OP.ADD}
 FLATTENING = {OP.RESHAPE}
 ALLOWED = FILTERED | PASS_THROUGH | ELEMENTWISE | FLATTENING
+# The operator versions that LiteRT's op_version.cc asks for int8 tensors, per-channel ones included; PAD's for float32.
+VERSIONS = {OP.QUANTIZE: 1, OP.DEQUANTIZE: 5, OP.DENSIFY: 1, OP.PAD: 1}
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -
     if len(model.subgraphs) != 1:
         raise ExportError(f"program {plan.name}: the front end gave {len(model.subgraphs)} subgraphs instead of 1")
     graph = model.subgraphs[0]
+    _pad_pools_with_zeros(model)
     _check_operators(model, plan)
     constants = Constants(
         [np.zeros(0, np.uint8) if b.data is None else np.asarray(b.data, np.uint8) for b in model.buffers]
@@ -131,6 +135,45 @@ def with_width(widest: Graph, plan: ProgramPlan, tensors: Tensors, epsilon: floa
 def stored(weight: NDArray[Any], layer: LayerSlice) -> NDArray[Any]:
     """Return an OIHW weight as LiteRT stores it: OHWI, or 1HWC for depthwise."""
     return np.ascontiguousarray(weight.transpose((1, 2, 3, 0) if layer.layer.kind == "depthwise" else (0, 2, 3, 1)))
+
+
+def operator_code(codes: list[Any], kind: int) -> int:
+    """Return the index of a kind of operator in a program's codes, which it is added to if it is new."""
+    for number, code in enumerate(codes):
+        if code.builtinCode == kind:
+            return number
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = kind, min(kind, 127), VERSIONS[kind]
+    codes.append(code)
+    return len(codes) - 1
+
+
+def _pad_pools_with_zeros(model: Any) -> None:
+    """Replace the -inf around what a max pool reads by zeros, after a ReLU the same to the bit: int8 has no -inf."""
+    graph = model.subgraphs[0]
+    codes = [code.builtinCode for code in model.operatorCodes]
+    made_by = {int(index): operator for operator in graph.operators for index in operator.outputs}
+    pools = [operator for operator in graph.operators if codes[operator.opcodeIndex] == OP.MAX_POOL_2D]
+    for pool in pools:
+        padding = made_by.get(int(pool.inputs[0]))
+        if padding is None or codes[padding.opcodeIndex] != OP.PADV2:
+            continue
+        if _is_rectified(made_by.get(int(padding.inputs[0])), codes):
+            padding.opcodeIndex = operator_code(model.operatorCodes, OP.PAD)
+            padding.inputs = padding.inputs[:2]
+            padding.builtinOptionsType, padding.builtinOptions = schema.BuiltinOptions.PadOptions, schema.PadOptionsT()
+            codes = [code.builtinCode for code in model.operatorCodes]
+
+
+def _is_rectified(operator: Any, codes: Sequence[int]) -> bool:
+    """Return whether an operator gives no negative values."""
+    if operator is None:
+        return False
+    fused = getattr(operator.builtinOptions, "fusedActivationFunction", schema.ActivationFunctionType.NONE)
+    return codes[operator.opcodeIndex] in (OP.RELU, OP.RELU6) or fused in (
+        schema.ActivationFunctionType.RELU,
+        schema.ActivationFunctionType.RELU6,
+    )
 
 
 def _check_operators(model: Any, plan: ProgramPlan) -> None:

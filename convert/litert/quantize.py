@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from convert.fold import Float, Tensors, bias_slice
 from convert.litert.activations import Ranges, quantize_activations
-from convert.litert.float_graph import Filter, Graph, stored
+from convert.litert.float_graph import Filter, Graph, operator_code, stored
 from convert.quantized_weights import QuantizedWeights, payload_at, scale_at
 
 Precision = Literal["int8", "wi8"]
@@ -94,23 +94,9 @@ def add_tensor(graph: Any, shape: Any, dtype: int) -> int:
     return len(graph.tensors) - 1
 
 
-# The operator versions that LiteRT's op_version.cc asks for int8 tensors, per-channel ones included.
-VERSIONS = {OP.QUANTIZE: 1, OP.DEQUANTIZE: 5, OP.DENSIFY: 1}
-
-
 def one_to_one(codes: list[Any], kind: int, source: int, target: int) -> Any:
     """Return an operator with one input and one output, adding its code to the program's if it is new."""
     operator = schema.OperatorT()
-    operator.opcodeIndex = _code(codes, kind)
+    operator.opcodeIndex = operator_code(codes, kind)
     operator.inputs, operator.outputs = np.array([source], np.int32), np.array([target], np.int32)
     return operator
-
-
-def _code(codes: list[Any], kind: int) -> int:
-    for number, code in enumerate(codes):
-        if code.builtinCode == kind:
-            return number
-    code = schema.OperatorCodeT()
-    code.builtinCode, code.deprecatedBuiltinCode, code.version = kind, min(kind, 127), VERSIONS[kind]
-    codes.append(code)
-    return len(codes) - 1

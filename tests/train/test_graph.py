@@ -96,7 +96,7 @@ def test_widths_have_nothing_in_common_where_two_values_would_be_needed_or_the_s
 
 def test_a_gate_may_decide_at_any_stage_of_a_resnet() -> None:
     late = replace(
-        RESNET, stages=(*RESNET.stages[:1], StageSpec((64,), 2, 2), *RESNET.stages[2:]), gate=GateSpec(2, (0, 8))
+        RESNET, stages=(*RESNET.stages[:1], StageSpec((64,), 2, 2), *RESNET.stages[2:]), gate=GateSpec(2, (0, 5))
     )
     decision = late.graph.decision
     assert decision is not None

@@ -31,8 +31,18 @@ BOTTLENECK = SupernetSpec(
     dropout=0.0,
     mean=(0.5, 0.5, 0.5),
     std=(0.25, 0.25, 0.25),
+    stem_pool=True,
 )
 BASIC = replace(BOTTLENECK, family="resnet_basic")
+RESNET_50 = load_spec("ds_resnet50")
+RESNET_18 = replace(
+    RESNET_50,
+    family="resnet_basic",
+    stages=(
+        StageSpec((64,), 2, 1),
+        *(StageSpec((channels // 2,) * 8 + (channels,), 2, 2) for channels in (128, 256, 512)),
+    ),
+)
 BOTH = pytest.mark.parametrize("spec", [BASIC, BOTTLENECK], ids=lambda spec: spec.family)
 
 
@@ -41,14 +51,13 @@ def gate_macs(spec: SupernetSpec, width: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "macs", "params"),
-    [("ds_resnet50", 4.089e9, 25.557e6), ("ds_resnet18_64", 1.814e9, 11.690e6)],
+    ("spec", "macs", "params"),
+    [(RESNET_50, 4.089e9, 25.557e6), (RESNET_18, 1.814e9, 11.690e6)],
+    ids=["ResNet-50", "ResNet-18"],
 )
 def test_the_widest_network_costs_what_the_static_original_does_at_224_pixels(
-    name: str, macs: float, params: float
+    spec: SupernetSpec, macs: float, params: float
 ) -> None:
-    spec = load_spec(name)
-    spec = replace(spec, resolution=224, classes=1000)
     found = spec.macs(spec.n_widths - 1), spec.params(spec.n_widths - 1)
     assert abs(found[0] / macs - 1) < 0.01, f"{found[0] / 1e9:.3f} G multiply-accumulates"
     # A projection more in ResNet-18's first stage; batch norm's two vectors folded into one bias; the gate.
@@ -70,6 +79,18 @@ def test_a_width_executes_the_multiply_accumulates_that_its_spec_counts(spec: Su
         with FlopCounterMode(display=False) as counter:
             model(normal_images(spec, 1), width)
         assert counter.get_total_flops() // 2 == spec.macs(width) - gate_macs(spec, width), f"width {width}"
+
+
+def test_a_stem_without_max_pool_keeps_its_pixels() -> None:
+    without = replace(BASIC, stem_pool=False)
+    decisions = [spec.graph.decision for spec in (BASIC, without)]
+    assert [decision.features.side for decision in decisions if decision] == [4, 8]
+
+
+@pytest.mark.parametrize("pool", [True, False])
+def test_a_spec_says_whether_its_stem_ends_with_a_max_pool(pool: bool) -> None:
+    spec = replace(BASIC, stem_pool=pool)
+    assert SupernetSpec.from_json(spec.to_json()) == spec
 
 
 @torch.no_grad()
@@ -140,6 +161,11 @@ def test_a_restricted_network_answers_as_the_same_widths_of_the_supernet(spec: S
     [
         ({"head": StageSpec((8,), 1, 1, kernel=1)}, "head: a ResNet has none"),
         ({"stem": StageSpec((8,), 1, 1, expansion=2)}, "stem: expansion 2; only stages of family mobilenet_v2"),
+        (
+            {"family": "mobilenet_v1", "gate": None},
+            "stem_pool: only networks of family resnet_basic or resnet_bottleneck have one",
+        ),
+        ({"stem_pool": "yes"}, "stem_pool 'yes' is neither true nor false"),
         (
             {"stages": (BOTTLENECK.stages[0], StageSpec((16, 24, 34), 2, 2))},
             "stage 1: channels [16, 24, 34] of bottlenecks must be multiples of 4",

@@ -28,6 +28,8 @@ class Family:
     """Whether blocks have a depthwise convolution, whose kernel a stage may slice."""
     has_gate: bool = False
     """Whether a gate may sit on the trunk."""
+    has_stem_pool: bool = False
+    """Whether the stem may end with a max pool."""
     begins_as_identity: bool = False
     """Whether training begins with residual branches that add nothing: the last gamma of each is 0, as is usual for
     ResNets (Goyal et al., 2017, arXiv 1706.02677, section 5.1)."""
@@ -40,13 +42,19 @@ FAMILIES = {
     "mobilenet_v1": Family(mobilenet.mobilenet_v1),
     "mobilenet_v2": Family(mobilenet.mobilenet_v2, mobilenet.unequal_residuals, expands=True),
     "resnet_basic": Family(
-        resnet.resnet_basic, resnet.basic_problems, has_depthwise=False, has_gate=True, begins_as_identity=True
+        resnet.resnet_basic,
+        resnet.basic_problems,
+        has_depthwise=False,
+        has_gate=True,
+        has_stem_pool=True,
+        begins_as_identity=True,
     ),
     "resnet_bottleneck": Family(
         resnet.resnet_bottleneck,
         resnet.bottleneck_problems,
         has_depthwise=False,
         has_gate=True,
+        has_stem_pool=True,
         begins_as_identity=True,
     ),
     "vit": Family(vit.vit, vit.vit_problems, has_depthwise=False, has_gate=True, is_transformer=True),

@@ -1,7 +1,7 @@
 """ResNets (He et al., CVPR 2016) whose filters are sliced stage by stage. No torch.
 
 All blocks of a stage give the stage's channels, and its first has a projection shortcut whatever comes in: so every
-width can do every residual add. The stem ends with a 3×3 max pool of stride 2.
+width can do every residual add. `stem_pool` ends the stem with a 3×3 max pool of stride 2.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,9 @@ def bottleneck_problems(spec: "SupernetSpec") -> list[str]:
 def _resnet(spec: "SupernetSpec", branch: Branch) -> Graph:
     layout, stem = Layout(spec), spec.stem
     x = layout.conv(layout.image, "stem", spec.channels_at(-1), spec.statistics_at(-1), stem.kernel, stem.stride)
-    x = layout.max_pool(layout.activation(x))
+    x = layout.activation(x)
+    if spec.stem_pool:
+        x = layout.max_pool(x)
     for place, stage in enumerate(spec.stages):
         if spec.gate and spec.gate.stage == place:
             layout.early_gate(x)

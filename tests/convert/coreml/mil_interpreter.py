@@ -115,6 +115,13 @@ def _pool(given: Arguments) -> Tensor:
     return functional.avg_pool2d(given["x"], given["kernel_sizes"].tolist(), given["strides"].tolist())
 
 
+def _max_pool(given: Arguments) -> Tensor:
+    assert given["pad_type"] in ("valid", "custom") and not given["ceil_mode"]
+    top, bottom, left, right = given["pad"].tolist()
+    padded = functional.pad(given["x"], (left, right, top, bottom), value=-torch.inf)
+    return functional.max_pool2d(padded, given["kernel_sizes"].tolist(), given["strides"].tolist())
+
+
 def _mean(given: Arguments) -> Tensor:
     return torch.mean(given["x"], given["axes"].tolist(), bool(given["keep_dims"]))
 
@@ -162,6 +169,7 @@ OPERATIONS: dict[str, Callable[[Arguments], Value]] = {
     "constexpr_blockwise_shift_scale": _blockwise,
     "conv": _convolution,
     "avg_pool": _pool,
+    "max_pool": _max_pool,
     "reduce_mean": _mean,
     "reshape": lambda given: given["x"].reshape(given["shape"].tolist()),
     "cast": lambda given: given["x"],  # to the declared type of the output

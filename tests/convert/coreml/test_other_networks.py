@@ -31,11 +31,20 @@ GATED = SupernetSpec(
     "small_gated", 16, 10, StageSpec((8, 16), 1, 2), (StageSpec((12, 24), 1, 1), StageSpec((16, 32), 1, 2, kernel=5)),
     gate=GateSpec(1, (0, 1)), activation="hardswish",
 )  # fmt: skip
+RESNET_BASIC = SupernetSpec(
+    "small_basic", 16, 10, StageSpec((8,), 1, 1), (StageSpec((8,), 1, 1), StageSpec((16, 24), 2, 2)),
+    gate=GateSpec(1, (0, 1)), activation="relu", family="resnet_basic", stem_pool=True,
+)  # fmt: skip
+RESNET_BOTTLENECK = replace(
+    RESNET_BASIC, family="resnet_bottleneck", stages=(StageSpec((16,), 1, 1), StageSpec((16, 32), 2, 2))
+)
 NETWORKS: dict[str, tuple[SupernetSpec, Precision]] = {
     "mobilenet_v1": (MOBILENET_V1, "fp16"),
     "mobilenet_v2, relu6, residual, with a side gate": (MOBILENET_V2.with_side_gate((0, 1)), "int8"),
     "trunk gate, hardswish, 5x5": (GATED, "fp16"),
     "switchable": (replace(MOBILENET_V2, batch_norm="switchable"), "fp32"),
+    "resnet_basic": (RESNET_BASIC, "fp16"),
+    "resnet_bottleneck": (RESNET_BOTTLENECK, "int8"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Networks of other kinds: side gate, no gate, residual adds, gammas of several signs; and several processes."""
+"""Networks of other kinds: side gate, no gate, residual adds, max pool, gammas of several signs; several processes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,25 +11,42 @@ from convert.build_bundle import build_bundle
 from convert.executorch.lower import Task, lower, lower_all
 from convert.images import CheckImages
 from convert.slice_plan import plan_programs
+from edge.bundle.executorch import pte
+from edge.bundle.reader import open_bundle
 from edge.bundle.verify import verify
 from tests.convert.supernets import images, trained_like
 from tests.train.networks import MICRO, MICRO_V2
-from train.spec import SideGateSpec, SupernetSpec
+from train.spec import GateSpec, SideGateSpec, StageSpec, SupernetSpec
 
 CLASSES = ("red", "green", "blue")
 SIDE_GATE = replace(MICRO_V2, side_gate=SideGateSpec(choices=(0, 2), resolution=4, channels=(4, 4)))
+RESNET_BASIC = SupernetSpec(
+    "micro_basic", 16, 3, StageSpec((8,), 1, 1), (StageSpec((8, 12, 16), 1, 2),),
+    gate=GateSpec(0, (0, 2)), activation="relu", family="resnet_basic", stem_pool=True,
+)  # fmt: skip
+RESNET_BOTTLENECK = replace(RESNET_BASIC, family="resnet_bottleneck")
+
+
+KINDS = {
+    "side gate": (SIDE_GATE, ["gate", "net_00", "net_02"], ("fp32", "int8")),
+    "no gate, gammas of several signs": (
+        replace(MICRO, batch_norm="switchable", gate=None, activation="hardswish"),
+        ["net_00", "net_02"],
+        ("fp32", "int8"),
+    ),
+    "resnet_basic": (RESNET_BASIC, ["prefix", "tail_00", "tail_02"], ("int8",)),
+    "resnet_bottleneck": (RESNET_BOTTLENECK, ["prefix", "tail_00", "tail_02"], ("int8",)),
+}
 
 
 @pytest.mark.parametrize(
-    ("spec", "programs"),
+    ("spec", "programs", "precision"),
     [
-        (SIDE_GATE, ["gate", "net_00", "net_02"]),
-        (replace(MICRO, gate=None, activation="hardswish"), ["net_00", "net_02"]),
-        (replace(MICRO, batch_norm="switchable", gate=None), ["net_00", "net_02"]),
+        pytest.param(spec, programs, precision, id=f"{precision}-{name}")
+        for name, (spec, programs, precisions) in KINDS.items()
+        for precision in precisions
     ],
-    ids=["side gate", "no gate", "gammas of several signs"],
 )
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_network_of_another_kind_converts_and_verifies(
     spec: SupernetSpec, programs: list[str], precision: str, tmp_path: Path
 ) -> None:
@@ -38,9 +55,11 @@ def test_a_network_of_another_kind_converts_and_verifies(
         if name.endswith("_bn.statistics.0.weight"):  # of the narrowest width alone
             gamma *= -1
     request = Request((0, 2), "executorch", (precision,), CLASSES)
-    manifest = build_bundle(checkpoint, request, CheckImages("noise", images(spec, 4), []), tmp_path / "bundle")
+    manifest = build_bundle(checkpoint, request, CheckImages("noise", images(spec, 2), []), tmp_path / "bundle")
     (artifact,) = manifest.artifacts
-    assert [program.name for program in artifact.programs] == programs
+    assert max(entry.max_abs_difference for entry in artifact.parity) == 0
+    program = open_bundle(tmp_path / "bundle").verified_bytes(artifact)
+    assert pte.methods(program) == dict.fromkeys(programs, 1), "one delegate each"
     assert [check for check in verify(tmp_path / "bundle") if check.outcome != "pass"] == []
 
 

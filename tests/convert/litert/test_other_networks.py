@@ -12,10 +12,11 @@ from convert.artifacts import Request
 from convert.build_bundle import build_bundle
 from convert.images import CheckImages
 from convert.litert.quantize import PRECISIONS
-from edge.bundle.reader import open_bundle
+from edge.bundle.manifest import Artifact
+from edge.bundle.reader import Bundle, open_bundle
 from edge.bundle.verify import verify
 from tests.convert.supernets import images, trained_like
-from train.spec import StageSpec, SupernetSpec, load_spec
+from train.spec import GateSpec, StageSpec, SupernetSpec, load_spec
 
 TINY = load_spec("ds_mbv1_tiny")
 ENDS = (0, TINY.n_widths - 1)
@@ -42,6 +43,13 @@ MOBILENET_V2 = SupernetSpec(
     ),
     gate=None, activation="relu6", family="mobilenet_v2", head=StageSpec((64,), 1, 1, kernel=1),
 )  # fmt: skip
+RESNET_BASIC = SupernetSpec(
+    "small_basic", 16, 10, StageSpec((8,), 1, 1), (StageSpec((8,), 1, 1), StageSpec((16, 24, 32), 2, 2)),
+    gate=GateSpec(1, (0, 2)), activation="relu", family="resnet_basic", stem_pool=True,
+)  # fmt: skip
+RESNET_BOTTLENECK = replace(
+    RESNET_BASIC, family="resnet_bottleneck", stages=(StageSpec((16,), 1, 1), StageSpec((16, 32, 48), 2, 2))
+)
 
 NETWORKS = {
     "gate-less": replace(TINY, gate=None),
@@ -54,6 +62,8 @@ NETWORKS = {
     "switchable": replace(TINY, batch_norm="switchable"),
     "restricted": TINY.restricted_to((1, 3)),
     "switchable mobilenet_v2": replace(MOBILENET_V2, batch_norm="switchable"),
+    "resnet_basic": RESNET_BASIC,
+    "resnet_bottleneck": RESNET_BOTTLENECK,
 }
 
 
@@ -69,6 +79,9 @@ def test_its_ends_convert_in_every_precision_with_parity_of_zero(spec: SupernetS
         bodies = [program.name for program in artifact.programs if program.role in ("tail", "net")]
         assert bodies == [f"{role}_{width:02d}" for width in ends]
         assert max(entry.max_abs_difference for entry in artifact.parity) == 0
+        delegates = _delegates(bundle, artifact)
+        delegates.pop("gate", None)  # a side gate's takes two in int8
+        assert set(delegates.values()) == {1}, delegates
         logits = _logits(bundle.verified_bytes(artifact), role, ends, sample.images[0])
         assert all(np.ptp(values) > 0 for values in logits), logits
     failed = [check for check in verify(tmp_path) if check.outcome == "fail"]
@@ -100,6 +113,17 @@ def test_a_width_that_no_block_divides_is_refused_before_the_network_is_exported
     with pytest.raises(SliceError, match=r"no block of 4 or more divides every output width of \[63, 192\]"):
         build_bundle(trained_like(spec), request, CheckImages("noise", images(spec, 1), []), tmp_path, told.append)
     assert told == []
+
+
+def _delegates(bundle: Bundle, artifact: Artifact) -> dict[str, int]:
+    """Return how many delegate nodes each program has."""
+    data, counts = bundle.verified_bytes(artifact), {}
+    for program in artifact.programs:
+        assert program.root_offset is not None
+        interpreter = Interpreter(model_content=program.root_offset.to_bytes(4, "little") + data[4:], num_threads=1)
+        interpreter.allocate_tensors()
+        counts[program.name] = sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
+    return counts
 
 
 def _logits(data: bytes, role: str, widths: tuple[int, ...], image: np.ndarray) -> list[np.ndarray]:
