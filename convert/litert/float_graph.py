@@ -2,7 +2,8 @@
 
 A front end is run once per role, on the widest program: at other widths the same operators run on fewer channels,
 so their graphs are made by swapping constants and channel counts. That is sound only for operators whose channel
-arithmetic is known: ALLOWED lists them, anything else is refused by name.
+arithmetic is known: SPREADING lists them. Programs of transformers have others, and are exported width by width.
+Anything else is refused by name.
 """
 
 from copy import copy, deepcopy
@@ -23,7 +24,9 @@ FILTERED = {OP.CONV_2D, OP.DEPTHWISE_CONV_2D}
 PASS_THROUGH = {OP.LOGISTIC, OP.RELU, OP.RELU6, OP.HARD_SWISH, OP.PAD, OP.MEAN, OP.AVERAGE_POOL_2D}
 ELEMENTWISE = {OP.MUL, OP.ADD}
 FLATTENING = {OP.RESHAPE}
-ALLOWED = FILTERED | PASS_THROUGH | ELEMENTWISE | FLATTENING
+SPREADING = FILTERED | PASS_THROUGH | ELEMENTWISE | FLATTENING
+LAYER_NORM = {OP.SQUARED_DIFFERENCE, OP.RSQRT, OP.SUB}
+ATTENTION = {OP.TRANSPOSE, OP.BATCH_MATMUL, OP.FULLY_CONNECTED, OP.SOFTMAX}
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ def with_width(widest: Graph, plan: ProgramPlan, tensors: Tensors, epsilon: floa
             tensor.shape = np.array(array.shape, np.int32)
             constants.data[tensor.buffer] = np.frombuffer(array.tobytes(), np.uint8)
         filters.append(Filter(layer, old.weight, old.bias))
-    _spread_channels(graph, made.program.codes, plan)
+    if not plan.attends:
+        _spread_channels(graph, made.program.codes, plan)
     return Graph(plan, replace(made.program, name=plan.name), constants, tuple(filters))
 
 
@@ -129,9 +133,10 @@ def stored(weight: NDArray[Any], layer: LayerSlice) -> NDArray[Any]:
 def _check_operators(model: Any, plan: ProgramPlan) -> None:
     names = {value: name for name, value in vars(OP).items() if isinstance(value, int)}
     used = {model.operatorCodes[operator.opcodeIndex].builtinCode for operator in model.subgraphs[0].operators}
-    unknown = sorted(names.get(code, str(code)) for code in used - ALLOWED)
+    valid = SPREADING | LAYER_NORM | ATTENTION if plan.attends else SPREADING
+    unknown = sorted(names.get(code, str(code)) for code in used - valid)
     if unknown:
-        allowed = ", ".join(sorted(names[code] for code in ALLOWED))
+        allowed = ", ".join(sorted(names[code] for code in valid))
         raise ExportError(
             f"program {plan.name}: operators {', '.join(unknown)} are not understood (valid: {allowed}); "
             "try another --frontend"
@@ -144,6 +149,8 @@ def _own_constants(graph: Any, constants: Constants) -> None:
     for operator in graph.operators:
         operator.inputs = np.array(operator.inputs, np.int32)
         for position, index in enumerate(operator.inputs):
+            if index < 0:  # an input that the operator does without
+                continue
             tensor = graph.tensors[index]
             if not constants.data[tensor.buffer].size:
                 continue
