@@ -115,12 +115,12 @@ class OurStep:
 
     def gradients(self, step: int) -> dict[str, Tensor]:
         """Return the gradients of a step by parameter; at most once per object."""
-        self.learner.add_gradients(self.images, self.labels, step, share=1.0)
+        self.learner.add_gradients(self.images, self.labels, step, share=1.0, view=lambda: self.images)
         return {name: weight.grad for name, weight in self.learner.named_parameters() if weight.grad is not None}
 
     def run(self, step: int) -> None:
         """Take a whole step."""
-        self.learner.add_gradients(self.images, self.labels, step, share=1.0)
+        self.learner.add_gradients(self.images, self.labels, step, share=1.0, view=lambda: self.images)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.learner.after_step()

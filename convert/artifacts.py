@@ -21,8 +21,8 @@ class Request:
     runtime: str
     precisions: tuple[str, ...]
     classes: tuple[str, ...]
-    frontend: str = "onnx2tf"
-    """Exporter of LiteRT's float graph."""
+    frontend: str | None = None
+    """Exporter of LiteRT's float graph; None: onnx2tf, for transformers litert-torch."""
     coreml: CoreMlOptions = field(default_factory=CoreMlOptions)
     """What Core ML packages say about themselves and on what they run."""
     replace: bool = False

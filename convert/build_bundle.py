@@ -15,6 +15,7 @@ from edge.bundle.manifest import FORMAT, Gate, Manifest, Model, Width
 from edge.bundle.reader import MANIFEST_NAME, read_manifest
 from edge.bundle.writer import write_manifest
 from train.checkpoint import Checkpoint
+from train.families import FAMILIES
 from train.spec import SupernetSpec
 
 
@@ -39,12 +40,18 @@ def build_bundle(
 
 
 def _check_request(spec: SupernetSpec, request: Request, images: CheckImages) -> None:
-    valid = load_runtime(request.runtime).PRECISIONS
+    entry, valid = runtime_entry(request.runtime), load_runtime(request.runtime).PRECISIONS
     unknown = [precision for precision in request.precisions if precision not in valid]
     if unknown or not request.precisions:
         named = ", ".join(unknown) or "(none)"
         raise ConvertError(
             f"unknown precision {named}; valid for --precision with {request.runtime}: {', '.join(valid)}"
+        )
+    for_transformers = entry.transformer_precisions
+    if FAMILIES[spec.family].is_transformer and not set(request.precisions) <= set(for_transformers):
+        raise ConvertError(
+            f"{request.runtime} would quantize a transformer's activations in part only; valid for --precision with "
+            f"{spec.name}: {', '.join(for_transformers)}"
         )
     if len(request.classes) != spec.classes:
         found = len(request.classes)
@@ -52,7 +59,7 @@ def _check_request(spec: SupernetSpec, request: Request, images: CheckImages) ->
     if len(set(request.classes)) != len(request.classes):
         repeated = next(name for name in request.classes if request.classes.count(name) > 1)
         raise ConvertError(f"class {repeated!r} is named twice; labels are matched by name, so change --classes")
-    if runtime_entry(request.runtime).needs_images and not images.images:
+    if entry.needs_images and not images.images:
         raise ConvertError("conversion needs at least one image; name a folder of images with --data")
 
 

@@ -31,14 +31,21 @@ def convert(
         typer.Option(
             "--precision",
             help="litert: int8 (static), wi8 (int8 weights, float arithmetic); executorch: int8, fp32; coreml: fp16, "
-            "fp32, int8 (weights); repeatable.  [default: int8, for coreml fp16]",
+            "fp32, int8 (weights); repeatable. Transformers: wi8; fp32; all.  [default: int8, for coreml fp16; for "
+            "transformers wi8, fp32, fp16]",
             show_default=False,
         ),
     ] = None,
     widths: Annotated[str, typer.Option("--widths", help="Widths to ship: all, or indices such as 0,4,9,13.")] = "all",
     frontend: Annotated[
-        str, typer.Option("--frontend", help="LiteRT: exporter of the float graph, onnx2tf or litert-torch.")
-    ] = "onnx2tf",
+        str | None,
+        typer.Option(
+            "--frontend",
+            help="LiteRT: exporter of the float graph, onnx2tf or litert-torch.  [default: onnx2tf, for transformers "
+            "litert-torch]",
+            show_default=False,
+        ),
+    ] = None,
     deployment_target: Annotated[
         str,
         typer.Option(
@@ -87,7 +94,7 @@ def convert(
     target = runtime_entry(runtime)
     if (data is not None and noise) or (data is None and not noise and target.needs_images):
         raise ConvertError("name the images to calibrate on: either --data FOLDER or --noise")
-    if frontend != "onnx2tf" and runtime != "litert":
+    if frontend is not None and runtime != "litert":
         raise ConvertError(f"--frontend is for litert, not {runtime}; leave it out")
     coreml = CoreMlOptions(deployment_target, image_input, author, licence, description)  # type: ignore[arg-type]
     if coreml != CoreMlOptions() and runtime != "coreml":
@@ -97,7 +104,7 @@ def convert(
     check_writable(out / MANIFEST_NAME)
     names = class_names(supernet, classes, data)
     chosen = parse_widths(widths) or tuple(range(supernet.spec.n_widths))
-    precisions = tuple(precision or [target.default_precision])
+    precisions = tuple(precision or [target.default_for(supernet.spec)])
     request = Request(chosen, runtime, precisions, names, frontend, coreml, replace)
     programs = len(plan_programs(supernet.spec, chosen))
     sample = (

@@ -10,6 +10,8 @@ from convert.errors import ConvertError
 from convert.images import CheckImages
 from convert.quiet import quiet
 from train.checkpoint import Checkpoint
+from train.families import FAMILIES
+from train.spec import SupernetSpec
 
 
 @dataclass(frozen=True)
@@ -18,14 +20,21 @@ class Entry:
 
     module: str
     default_precision: str
+    transformer_precisions: tuple[str, ...]
+    """Those of transformers: quantizers of activations would leave some of attention and layer norm in float."""
     needs_images: bool = True
     """Whether a conversion looks at images: to quantize activations, or to compare answers."""
 
+    def default_for(self, spec: SupernetSpec) -> str:
+        """Return the precision that a network is converted to unless told."""
+        is_transformer = FAMILIES[spec.family].is_transformer
+        return self.transformer_precisions[0] if is_transformer else self.default_precision
+
 
 RUNTIMES = {
-    "litert": Entry("convert.litert.artifacts", "int8"),
-    "executorch": Entry("convert.executorch.artifacts", "int8"),
-    "coreml": Entry("convert.coreml.artifacts", "fp16", needs_images=False),
+    "litert": Entry("convert.litert.artifacts", "int8", ("wi8",)),
+    "executorch": Entry("convert.executorch.artifacts", "int8", ("fp32",)),
+    "coreml": Entry("convert.coreml.artifacts", "fp16", ("fp16", "fp32", "int8"), needs_images=False),
 }
 
 

@@ -59,6 +59,11 @@ class ProgramPlan:
         return self.role if self.width is None else f"{self.role}_{self.width:02d}"
 
     @property
+    def attends(self) -> bool:
+        """Return whether tokens meet in it, as in a transformer: shapes then depend on the width in their own ways."""
+        return any(step.node.op in ("attention", "layer_norm") for step in self.cut.steps)
+
+    @property
     def input_shape(self) -> tuple[int, int, int, int]:
         """Return the shape of its one input, NCHW, batch 1."""
         return self.shape_of(self.cut.given)

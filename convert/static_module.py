@@ -8,7 +8,6 @@ program, in every runtime.
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,6 +44,7 @@ class StaticProgram(nn.Module):
         super().__init__()
         self.name, self.role = program.name, program.role
         self.epsilon = spec.bn_epsilon
+        self.width = program.width or 0
         self.cut = program.cut
         # Module names must not hold dots; layer names do.
         self.layers = nn.ModuleDict()
@@ -57,7 +57,7 @@ class StaticProgram(nn.Module):
             self.layers[_key(piece.after or piece.name)] = made
         for layer in program.cut.layers:
             if not layer.has_filter:
-                made = _CONSTANTS[layer.kind](tensors, layer, program.width or 0, spec.bn_epsilon)
+                made = _CONSTANTS[layer.kind](tensors, layer, self.width, spec.bn_epsilon)
                 self.layers[_key(layer.name)] = made
         self.pieces = {name: slices[made] for name, made in self.named_modules() if made in slices}
         """Every convolution's slice, by the module's name."""
@@ -75,7 +75,7 @@ class StaticProgram(nn.Module):
             return functional.avg_pool2d(inputs[0], inputs[0].shape[-1] // node.output.side)
         if node.head_size is not None:
             queries, keys, values = inputs
-            return _attend(queries, keys, values, node.head_size)
+            return _attend(queries, keys, values, node.output.channels[self.width], node.output.side, node.head_size)
         return FUNCTIONS[node.op](*inputs)
 
 
@@ -84,29 +84,26 @@ class Position(nn.Module):
 
     def __init__(self, tensors: Tensors, layer: LayerSpec, width: int, _: float) -> None:
         super().__init__()
-        places = tensors[f"{layer.name}.weight"][None, : layer.out_channels[width]]
-        self.places = _constant(places)
+        self.places = _constant(tensors[f"{layer.name}.weight"][: layer.out_channels[width]])
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.places
 
 
 class LayerNorm(nn.Module):
-    """Normalises every token over its channels; its affine is a multiplication and an addition of their own.
-
-    ExecuTorch's delegate has no layer norm; what it has can share constants between widths.
-    """
+    """Normalises every token over its channels."""
 
     def __init__(self, tensors: Tensors, layer: LayerSpec, width: int, epsilon: float) -> None:
         super().__init__()
         self.channels, self.epsilon = layer.out_channels[width], epsilon
         self.gamma, self.beta = (
-            _constant(tensors[f"{layer.name}.{name}"][: self.channels, None, None]) for name in ("weight", "bias")
+            _constant(tensors[f"{layer.name}.{name}"][: self.channels]) for name in ("weight", "bias")
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = functional.layer_norm(x.permute(0, 2, 3, 1), (self.channels,), eps=self.epsilon)
-        return tokens.permute(0, 3, 1, 2) * self.gamma + self.beta
+        tokens = x.permute(0, 2, 3, 1)
+        normalised = functional.layer_norm(tokens, (self.channels,), self.gamma, self.beta, self.epsilon)
+        return normalised.permute(0, 3, 1, 2)
 
 
 _CONSTANTS: dict[LayerKind, type[Position] | type[LayerNorm]] = {"position": Position, "layer_norm": LayerNorm}
@@ -130,17 +127,15 @@ def _convolution(piece: LayerSlice, tensors: Tensors, epsilon: float) -> nn.Conv
     return conv
 
 
-def _attend(queries: Tensor, keys: Tensor, values: Tensor, head_size: int) -> Tensor:
-    """Return attention of [1, heads · head_size, h, w], each; in three dimensions, as every runtime's products are."""
-    _, channels, height, width = queries.shape
-    shape = (channels // head_size, head_size, height * width)
-    q, k, v = (x.reshape(shape) for x in (queries, keys, values))
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, channels: int, side: int, head_size: int) -> Tensor:
+    """Return attention of [1, channels, side, side], each; in three dimensions, as every runtime's products are."""
+    q, k, v = (x.reshape(channels // head_size, head_size, side**2) for x in (queries, keys, values))
     weights = torch.softmax(torch.bmm(q.transpose(1, 2), k) * head_size**-0.5, dim=-1)
-    return torch.bmm(v, weights.transpose(1, 2)).reshape(1, channels, height, width)
+    return torch.bmm(v, weights.transpose(1, 2)).reshape(1, channels, side, side)
 
 
 def _constant(values: Float) -> nn.Parameter:
-    return nn.Parameter(torch.from_numpy(np.ascontiguousarray(values)), requires_grad=False)
+    return nn.Parameter(torch.from_numpy(values.copy()), requires_grad=False)
 
 
 def _key(layer_name: str) -> str:

@@ -19,9 +19,10 @@ HardRule = Literal["try best", "give up"]
 """Where the gate should send an image that the smallest network gets wrong: to the largest always ("try best"), or only
 if that one gets it right ("give up")."""
 
-Objective = Literal["bootstrapping", "ensemble bootstrapping", "distillation", "labels"]
+Objective = Literal["bootstrapping", "ensemble bootstrapping", "multi-view consistency", "distillation", "labels"]
 """What teaches the widths below the widest: the moving average of the network at its widest (IB, DS-Net), the mean of
-three such averages for the smallest (IEB, DS-Net), the widest network as it is now (US-Net), or the labels."""
+three such averages for the smallest (IEB, DS-Net), the average at its widest on other random changes of the same images
+(MvCo, DS-Net++, for transformers), the widest network as it is now (US-Net), or the labels."""
 
 Sampling = Literal["sandwich", "all"]
 """Widths of a step: the largest, the smallest and random ones between (US-Net, DS-Net), or every one (S-Net)."""

@@ -20,7 +20,7 @@ from train.costs import CostTarget
 from train.data import ImageSet, batches, hold_out
 from train.errors import TrainError
 from train.gate import decide, straight_through_choice, straight_through_decision
-from train.loop import NamedParameters, Setting, kept_random_state, run_steps
+from train.loop import NamedParameters, Setting, View, kept_random_state, run_steps
 from train.losses import (
     cost_target_penalty,
     cross_entropy,
@@ -90,7 +90,7 @@ class GateLearner:
         """Return the network's resolution: what is hard must be learned on the images that are met."""
         return self.supernet.spec.resolution
 
-    def add_gradients(self, images: Tensor, labels: Tensor, _: int, share: float) -> dict[str, Tensor]:
+    def add_gradients(self, images: Tensor, labels: Tensor, _: int, share: float, __: View) -> dict[str, Tensor]:
         """Run every choice without a graph, the gate with one, and the losses of stage II."""
         gate_input, logits = self._frozen(images)
         losses = self._losses(self.supernet.gate_logits(gate_input), logits, labels)

@@ -4,9 +4,10 @@ Lightning Fabric brings the device, the precision and the processes; every proce
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -19,7 +20,7 @@ from train.data import ImageSet
 from train.errors import TrainError
 from train.progress import Progress, Report, ignore
 from train.run_folder import RunFolder, State
-from train.sampling import DRAWS, PartSampler, loaded_parts, seed_of, steps_per_epoch
+from train.sampling import DRAWS, VIEWS, PartSampler, loaded_parts, seed_of, steps_per_epoch
 from train.schedule import warmup_cosine
 from train.spec import SupernetSpec
 
@@ -30,6 +31,7 @@ CROP_MARGIN = 8 / 7
 SAVE_SECONDS = 60.0
 """Time between two saved states: what a killed run loses at most."""
 
+View = Callable[[], Tensor]
 NamedParameters = list[tuple[str, nn.Parameter]]
 
 
@@ -48,10 +50,10 @@ class Learner(Protocol):
         """Return the side in pixels of the images that an epoch trains on."""
         ...
 
-    def add_gradients(self, images: Tensor, labels: Tensor, step: int, share: float) -> dict[str, Tensor]:
+    def add_gradients(self, images: Tensor, labels: Tensor, step: int, share: float, view: View) -> dict[str, Tensor]:
         """Add `share` × the gradients of one part to the parameters'; return its losses by name, detached.
 
-        images: normalised, (n, 3, r, r); labels (n,).
+        images: normalised, (n, 3, r, r); labels (n,). `view` makes other random changes of the same images.
         """
         ...
 
@@ -112,8 +114,8 @@ def run_steps(
         losses: dict[str, Tensor] = {}
         for part in own:
             pixels, labels = (tensor.to(fabric.device, non_blocking=True) for tensor in next(own_parts))
-            batch = prepare(pixels, learner.resolution(epoch), step, part)
-            for name, loss in learner.add_gradients(batch, labels, step, 1 / config.accumulate).items():
+            batch, view = (partial(prepare, pixels, learner.resolution(epoch), step, part, p) for p in (DRAWS, VIEWS))
+            for name, loss in learner.add_gradients(batch(), labels, step, 1 / config.accumulate, view).items():
                 losses[name] = losses.get(name, torch.zeros_like(loss)) + loss / config.accumulate
         journal.add(_averaged(fabric, optimizer, losses))
         stepping.step()
@@ -136,9 +138,9 @@ class _Preparation(nn.Module):
         self.seed = seed
         self.by_resolution: dict[int, nn.Module] = {}
 
-    def forward(self, pixels: Tensor, resolution: int, step: int, part: int) -> Tensor:
-        """Map (n, 3, r, r) to a side of `resolution`; every later draw depends on the step and the part alone."""
-        torch.manual_seed(seed_of(self.seed, DRAWS, step, part))
+    def forward(self, pixels: Tensor, resolution: int, step: int, part: int, purpose: int) -> Tensor:
+        """Map (n, 3, r, r) to a side of `resolution`; every later draw depends on step, part and purpose alone."""
+        torch.manual_seed(seed_of(self.seed, purpose, step, part))
         if resolution not in self.by_resolution:
             self.by_resolution[resolution] = augmentation(self.config, resolution)
         needed = int(resolution * CROP_MARGIN) if self.config.crop < 1 else resolution

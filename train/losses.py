@@ -27,9 +27,14 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Ten
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """−Σ target · log softmax(logits): in-place bootstrapping, IB (DS-Net).
+    """−Σ target · log softmax(logits): in-place bootstrapping, IB (DS-Net); multi-view consistency, MvCo (DS-Net++).
 
-    logits (n, k); target (n, k), a distribution that receives no gradient: softmax of the EMA copy at its largest.
+    logits (n, k); target (n, k), a distribution that receives no gradient: softmax of the EMA copy at its largest. IB
+    shows both networks the same images. MvCo shows them two views v₁, v₂, each changed at random by itself:
+
+        L_w = −Σ softmax(f̄_largest(v₂)) · log softmax(f_w(v₁)),  f̄ the EMA copy, w every narrower width of the step
+
+    That is a reconstruction: the equation of DS-Net++ is not published in what could be read.
     """
     return -(target.detach() * logits.log_softmax(dim=1)).sum(dim=1).mean()
 

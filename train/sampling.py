@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Sampler
 from train.data import ImageSet, collate, decoding_workers
 from train.errors import DataError
 
-ORDER, DRAWS, WIDTHS, STATISTICS = range(4)
+ORDER, DRAWS, WIDTHS, STATISTICS, VIEWS = range(5)
 """What a seed is for: the order of an epoch, the random changes of a part, the widths of a step, the images that
-batch-norm statistics are measured on."""
+batch-norm statistics are measured on, the random changes of a part's other view."""
 
 
 def seed_of(seed: int, purpose: int, *place: int) -> int:

@@ -2,6 +2,7 @@
 
 Every step runs {largest, random widths, smallest}, the sandwich rule of US-Nets (Yu & Huang, ICCV 2019). The widest
 learns from the labels, the others from a moving average (EMA) of the network at its widest: in-place bootstrapping.
+Multi-view consistency (DS-Net++, for transformers) shows that average other views of the images.
 US-Nets learn from the widest network as it is now, S-Nets (Yu et al., ICLR 2019) run every width on the labels.
 
 Shapes: n images, r × r pixels, k classes.
@@ -24,7 +25,7 @@ from train.errors import DataError
 from train.evaluate import classified_right
 from train.initialise import begin_as_identity, initialise
 from train.layers import normalise_by_batch
-from train.loop import NamedParameters, Setting, kept_random_state, run_steps
+from train.loop import NamedParameters, Setting, View, kept_random_state, run_steps
 from train.losses import cross_entropy, ensemble_target, soft_cross_entropy
 from train.recalibrate_bn import recalibrate
 from train.sampling import STATISTICS, WIDTHS, generator_of
@@ -105,11 +106,12 @@ class SupernetLearner:
         early = self.config.early_resolution or self.spec.resolution // 2
         return early if epoch < self.config.early_epochs else self.spec.resolution
 
-    def add_gradients(self, images: Tensor, labels: Tensor, step: int, share: float) -> dict[str, Tensor]:
+    def add_gradients(self, images: Tensor, labels: Tensor, step: int, share: float, view: View) -> dict[str, Tensor]:
         """Run every width of the step forward and backward; only one width's graph is in memory at a time."""
         config, self.seen_resolution = self.config, images.shape[-1]
         top, *others = self.widths(step)
-        targets = self._bootstrapped_targets(images, (top, *others))
+        shown = view() if config.objective == "multi-view consistency" else images
+        targets = self._bootstrapped_targets(shown, (top, *others))
         losses = {}
         prefix = _SharedPrefix(self.student, images, self.fabric.autocast)
         for width in (top, *others):
@@ -160,10 +162,10 @@ class SupernetLearner:
         """Return what the average at its widest says, (n, k), for every width but the widest; for the smallest in IEB,
         the mean of what the average says at the step's other widths."""
         objective, (*taught_by, smallest) = self.config.objective, widths
-        if objective not in ("bootstrapping", "ensemble bootstrapping") or not taught_by:
+        if objective in ("distillation", "labels") or not taught_by:
             return {}
         with self.fabric.autocast():
-            if objective == "bootstrapping":
+            if objective != "ensemble bootstrapping":
                 taught_by = taught_by[:1]
             logits = [self.teacher.whole(images, width).float() for width in taught_by]
         targets = dict.fromkeys(widths[1:], logits[0].softmax(dim=1))

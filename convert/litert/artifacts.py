@@ -9,7 +9,7 @@ from convert.gamma_signs import separate_signs
 from convert.images import CheckImages
 from convert.litert.check import NestedFile, check_parity, measure_accuracy
 from convert.litert.export import check_float, export_float, plain_programs
-from convert.litert.frontend import check_frontend, load_frontend
+from convert.litert.frontend import frontend_for, load_frontend
 from convert.litert.nest import nest, nested_layouts
 from convert.litert.quantize import PRECISIONS
 from convert.quantized_weights import quantize_weights
@@ -28,13 +28,13 @@ def convert(checkpoint: Checkpoint, request: Request, images: CheckImages, step:
 
     Raises ConvertError when the supernet cannot be converted as asked or a check fails.
     """
-    check_frontend(request.frontend)
     spec = checkpoint.spec
+    frontend = frontend_for(spec, request.frontend)
     plans, tensors = separate_signs(checkpoint.tensors, plan_programs(spec, request.widths))
     nested_layouts(plans)  # a width that cannot be nested is refused before any work
     weights = quantize_weights(tensors, plans)
-    step(f"exporting with {request.frontend}")
-    graphs = export_float(spec, tensors, plans, load_frontend(request.frontend))
+    step(f"exporting with {frontend}")
+    graphs = export_float(spec, tensors, plans, load_frontend(frontend))
     step("comparing every width with torch")
     float_difference = check_float(spec, tensors, graphs, images.images[0])
     artifacts = []
@@ -59,7 +59,7 @@ def convert(checkpoint: Checkpoint, request: Request, images: CheckImages, step:
             accuracy=accuracy,
             provenance={
                 "images": {"name": images.source, "count": len(images.images), "labelled": bool(images.labels)},
-                "frontend": f"{request.frontend} {version(request.frontend)}",
+                "frontend": f"{frontend} {version(frontend)}",
                 "float_max_relative_difference": float_difference,
             },
         )

@@ -36,11 +36,14 @@ Image = NDArray[np.float32]
 
 
 def export_float(spec: SupernetSpec, tensors: Tensors, plans: Sequence[ProgramPlan], frontend: Frontend) -> list[Graph]:
-    """Return the float graph of every program; the front end runs once per role, on the widest program."""
+    """Return the float graph of every program.
+
+    The front end runs once per role, on the widest program, and for every program of a transformer.
+    """
     graphs: list[Graph] = []
     exported: dict[str, Graph] = {}
     for plan in sorted(plans, key=lambda plan: -1 if plan.width is None else -plan.width):
-        if plan.role not in exported:
+        if plan.role not in exported or plan.attends:
             data = frontend(static_module(spec, plan, tensors), plan.input_shape)
             exported[plan.role] = bind(data, plan, tensors, spec.bn_epsilon)
             graphs.append(exported[plan.role])

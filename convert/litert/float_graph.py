@@ -2,8 +2,9 @@
 
 A front end is run once per role, on the widest program: at other widths the same operators run on fewer channels,
 so their graphs are made by swapping constants and channel counts. That is sound only for operators whose channel
-arithmetic is known: ALLOWED lists them, anything else is refused by name. A smaller kernel may take the
-place of a larger one where the operator itself pads its input.
+arithmetic is known: SPREADING lists them; a smaller kernel may take the place of a larger one where the operator itself
+pads its input. Programs of transformers have other operators, and are exported width by width. Anything else is refused
+by name.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,9 @@ FILTERED = {OP.CONV_2D, OP.DEPTHWISE_CONV_2D}
 PASS_THROUGH = {OP.LOGISTIC, OP.RELU, OP.RELU6, OP.HARD_SWISH, OP.PAD, OP.MEAN, OP.AVERAGE_POOL_2D, OP.MAX_POOL_2D}
 ELEMENTWISE = {OP.MUL, OP.ADD}
 FLATTENING = {OP.RESHAPE}
-ALLOWED = FILTERED | PASS_THROUGH | ELEMENTWISE | FLATTENING
+SPREADING = FILTERED | PASS_THROUGH | ELEMENTWISE | FLATTENING
+LAYER_NORM = {OP.SQUARED_DIFFERENCE, OP.RSQRT, OP.SUB}
+ATTENTION = {OP.TRANSPOSE, OP.BATCH_MATMUL, OP.FULLY_CONNECTED, OP.SOFTMAX}
 # The operator versions that LiteRT's op_version.cc asks for int8 tensors, per-channel ones included; PAD's for float32.
 VERSIONS = {OP.QUANTIZE: 1, OP.DEQUANTIZE: 5, OP.DENSIFY: 1, OP.PAD: 1}
 
@@ -128,7 +131,8 @@ def with_width(widest: Graph, plan: ProgramPlan, tensors: Tensors, epsilon: floa
             tensor.shape = np.array(array.shape, np.int32)
             constants.data[tensor.buffer] = np.frombuffer(array.tobytes(), np.uint8)
         filters.append(Filter(layer, old.weight, old.bias))
-    _spread_channels(graph, made.program.codes, plan)
+    if not plan.attends:
+        _spread_channels(graph, made.program.codes, plan)
     return Graph(plan, replace(made.program, name=plan.name), constants, tuple(filters))
 
 
@@ -179,9 +183,10 @@ def _is_rectified(operator: Any, codes: Sequence[int]) -> bool:
 def _check_operators(model: Any, plan: ProgramPlan) -> None:
     names = {value: name for name, value in vars(OP).items() if isinstance(value, int)}
     used = {model.operatorCodes[operator.opcodeIndex].builtinCode for operator in model.subgraphs[0].operators}
-    unknown = sorted(names.get(code, str(code)) for code in used - ALLOWED)
+    valid = SPREADING | LAYER_NORM | ATTENTION if plan.attends else SPREADING
+    unknown = sorted(names.get(code, str(code)) for code in used - valid)
     if unknown:
-        allowed = ", ".join(sorted(names[code] for code in ALLOWED))
+        allowed = ", ".join(sorted(names[code] for code in valid))
         raise ExportError(
             f"program {plan.name}: operators {', '.join(unknown)} are not understood (valid: {allowed}); "
             "try another --frontend"
@@ -194,6 +199,8 @@ def _own_constants(graph: Any, constants: Constants) -> None:
     for operator in graph.operators:
         operator.inputs = np.array(operator.inputs, np.int32)
         for position, index in enumerate(operator.inputs):
+            if index < 0:  # an input that the operator does without
+                continue
             tensor = graph.tensors[index]
             if not constants.data[tensor.buffer].size:
                 continue

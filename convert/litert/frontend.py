@@ -9,6 +9,8 @@ from typing import Literal, get_args
 
 from convert.errors import ExportError
 from convert.static_module import StaticProgram
+from train.families import FAMILIES
+from train.spec import SupernetSpec
 
 FrontendName = Literal["onnx2tf", "litert-torch"]
 Frontend = Callable[[StaticProgram, tuple[int, int, int, int]], bytes]
@@ -18,6 +20,16 @@ _MODULES: dict[str, str] = {
     "onnx2tf": "convert.litert.onnx2tf_frontend",
     "litert-torch": "convert.litert.litert_torch_frontend",
 }
+
+
+def frontend_for(spec: SupernetSpec, name: str | None) -> str:
+    """Return the front end asked for, else the network's own; one that does not exist or suit it is an ExportError."""
+    is_transformer = FAMILIES[spec.family].is_transformer
+    name = name or ("litert-torch" if is_transformer else "onnx2tf")
+    check_frontend(name)
+    if is_transformer and name == "onnx2tf":
+        raise ExportError(f"onnx2tf does not export transformers like {spec.name}; valid for --frontend: litert-torch")
+    return name
 
 
 def check_frontend(name: str) -> None:

@@ -51,7 +51,7 @@ MICRO_VIT = SupernetSpec(
     stages=(
         StageSpec((8, 16), depth=1, stride=1, kernel=1, heads=(1, 2), head_size=8, hidden=(8, 32)),
         StageSpec(
-            (8, 12, 16), depth=2, stride=1, kernel=1, heads=(1, 1, 2), head_size=8, hidden=(8, 24, 32), widens=True
+            (8, 12, 16), depth=1, stride=1, kernel=1, heads=(1, 1, 2), head_size=8, hidden=(8, 24, 32), widens=True
         ),
     ),
     gate=GateSpec(stage=1, choices=(0, 1, 2)),

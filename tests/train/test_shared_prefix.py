@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.train.networks import MICRO, MICRO_STAGE, coloured_images, normal_images
 from train import StageSpec, SupernetSpec
 from train.config import SupernetStageConfig
-from train.loop import Setting, run_steps
+from train.loop import Setting, View, run_steps
 from train.supernet_stage import SupernetLearner
 
 STEADY = replace(MICRO, dropout=0.0)
@@ -29,7 +29,12 @@ ROUTED_STEM = SupernetSpec(
 )
 IMAGES = coloured_images(60)
 BATCH, LABELS = normal_images(MICRO, 12), torch.arange(12) % 3
+OTHER_VIEW = normal_images(MICRO, 12, seed=1)
 STEP = 3
+
+
+def other_view() -> Tensor:
+    return OTHER_VIEW
 
 
 def fabric(precision: Any = "32-true") -> Fabric:
@@ -92,7 +97,7 @@ def test_a_step_has_the_gradients_of_running_every_width_whole(
 
     shared, images = made(), BATCH.double()
     stem = widths_run_by(shared, "stem")
-    shared.add_gradients(images, LABELS, STEP, share=1.0)
+    shared.add_gradients(images, LABELS, STEP, share=1.0, view=other_view)
     assert len(stem) == runs_of_the_stem, f"the stem ran at widths {stem}"
     worst = largest_relative_difference(gradients(shared), gradients_of_whole_widths(made(), images))
     print(f"largest relative difference of a gradient: {worst:.2e}")
@@ -101,8 +106,8 @@ def test_a_step_has_the_gradients_of_running_every_width_whole(
 
 def test_a_share_of_a_step_has_that_share_of_its_gradients() -> None:
     whole, half = in_float64(learner()), in_float64(learner())
-    whole.add_gradients(BATCH.double(), LABELS, STEP, share=1.0)
-    half.add_gradients(BATCH.double(), LABELS, STEP, share=0.5)
+    whole.add_gradients(BATCH.double(), LABELS, STEP, share=1.0, view=other_view)
+    half.add_gradients(BATCH.double(), LABELS, STEP, share=0.5, view=other_view)
     doubled = {name: 2 * gradient for name, gradient in gradients(half).items()}
     worst = largest_relative_difference(doubled, gradients(whole))
     assert worst < 1e-10, f"largest relative difference {worst:.2e}"
@@ -111,7 +116,7 @@ def test_a_share_of_a_step_has_that_share_of_its_gradients() -> None:
 def test_sampling_all_runs_every_width_once_and_reports_the_loss_of_each() -> None:
     made = learner(sampling="all", objective="labels", wide_teacher=False)
     runs = widths_run_by(made, "classifier")
-    losses = made.add_gradients(BATCH, LABELS, STEP, share=1.0)
+    losses = made.add_gradients(BATCH, LABELS, STEP, share=1.0, view=other_view)
     assert sorted(runs) == list(range(MICRO.n_widths))
     assert sorted(losses) == [f"width {width}" for width in range(MICRO.n_widths)]
 
@@ -119,7 +124,7 @@ def test_sampling_all_runs_every_width_once_and_reports_the_loss_of_each() -> No
 def test_a_sandwich_reports_one_loss_for_each_of_its_widths() -> None:
     made = learner()
     runs = widths_run_by(made, "classifier")
-    losses = made.add_gradients(BATCH, LABELS, STEP, share=1.0)
+    losses = made.add_gradients(BATCH, LABELS, STEP, share=1.0, view=other_view)
     assert len(runs) == 4
     assert list(losses) == [f"width {width}" for width in runs] == [f"width {width}" for width in made.widths(STEP)]
 
@@ -138,11 +143,17 @@ def mean_of_the_others_for_the_smallest(
     return torch.stack([network(BATCH, other).softmax(1) for other in made.widths(STEP)[:-1]]).mean(0)
 
 
+def widest_on_the_other_view(made: SupernetLearner, network: Callable[..., Tensor], _: int) -> Tensor:
+    """Return the target (n, k) of every width: what `network` says at its widest to other views of the images."""
+    return network(OTHER_VIEW, made.widths(STEP)[0]).softmax(1)
+
+
 @pytest.mark.parametrize(
     ("objective", "teacher", "target"),
     [
         ("bootstrapping", "averaged", widest),
         ("ensemble bootstrapping", "averaged", mean_of_the_others_for_the_smallest),
+        ("multi-view consistency", "averaged", widest_on_the_other_view),
         ("distillation", "model", widest),
     ],
 )
@@ -151,7 +162,7 @@ def test_the_narrower_widths_learn_from_the_teacher_of_the_objective(
     objective: str, teacher: str, target: Callable[..., Tensor], wide_teacher: bool
 ) -> None:
     made = learner(objective=objective, wide_teacher=wide_teacher)
-    losses = made.add_gradients(BATCH, LABELS, STEP, share=1.0)
+    losses = made.add_gradients(BATCH, LABELS, STEP, share=1.0, view=other_view)
     with torch.no_grad():
         for width in made.widths(STEP)[1:]:
             expected = taught(made.model(BATCH, width), target(made, getattr(made, teacher), width))
@@ -162,7 +173,7 @@ def test_the_narrower_widths_learn_from_the_teacher_of_the_objective(
 
 def test_the_gate_gets_no_gradient() -> None:
     made = learner()
-    made.add_gradients(BATCH, LABELS, STEP, share=1.0)
+    made.add_gradients(BATCH, LABELS, STEP, share=1.0, view=other_view)
     assert made.model.gate is not None
     assert made.model.gate.weight.grad is None
     assert "gate.weight" not in gradients(made)
@@ -171,9 +182,9 @@ def test_the_gate_gets_no_gradient() -> None:
 class Recorder(SupernetLearner):
     """Notes the shape of the images of every step."""
 
-    def add_gradients(self, images: Tensor, labels: Tensor, step: int, share: float) -> dict[str, Tensor]:
+    def add_gradients(self, images: Tensor, labels: Tensor, step: int, share: float, view: View) -> dict[str, Tensor]:
         self.shapes = [*getattr(self, "shapes", []), tuple(images.shape)]
-        return super().add_gradients(images, labels, step, share)
+        return super().add_gradients(images, labels, step, share, view)
 
 
 def test_early_epochs_run_on_small_images() -> None:
@@ -192,7 +203,7 @@ def test_mixed_precision_gives_nearly_the_losses_of_float32(trained_supernet: di
     losses = {}
     for precision in ("32-true", "bf16-mixed"):
         made = SupernetLearner(STEADY, IMAGES, None, MICRO_STAGE, 0, trained_supernet, fabric(precision))
-        losses[precision] = made.add_gradients(BATCH, LABELS, STEP, share=1.0)
+        losses[precision] = made.add_gradients(BATCH, LABELS, STEP, share=1.0, view=other_view)
         assert {gradient.dtype for gradient in gradients(made).values()} == {torch.float32}
         assert all(bool(gradient.isfinite().all()) for gradient in gradients(made).values())
     exact = losses["32-true"]

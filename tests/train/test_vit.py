@@ -1,11 +1,13 @@
 """Vision transformers: heads, MLPs and the embedding are sliced, tokens are normalised one by one."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -15,7 +17,10 @@ from tests.convert.supernets import trained_like
 from tests.train.networks import MICRO_STAGE, MICRO_VIT, coloured_images, normal_images
 from train import SpecError, StageSpec, SupernetSpec, load_spec
 from train.initialise import initial_supernet
+from train.loop import Setting
+from train.progress import Progress
 from train.recalibrate_bn import recalibrate
+from train.run_folder import RunFolder
 from train.supernet import Supernet
 from train.supernet_stage import train_supernet
 
@@ -36,6 +41,7 @@ HEADS_ALONE = replace(
 MLPS_ALONE = replace(
     HEADS_ALONE, name="mlps_alone", stages=(replace(HEADS_ALONE.stages[0], heads=(2,) * 3, hidden=(8, 16, 32)),)
 )
+TWO_VIEWS = replace(MICRO_STAGE, epochs=4, objective="multi-view consistency")
 ALL = (MICRO_VIT, GATELESS, HEADS_ALONE, MLPS_ALONE)
 
 
@@ -75,7 +81,8 @@ def test_a_width_executes_its_multiply_accumulates_and_holds_its_weights(spec: S
         with FlopCounterMode(display=False) as counter:
             module(normal_images(spec, 1))
         assert counter.get_total_flops() // 2 == spec.macs(width) - sum(layer.macs(width) for layer in gate)
-        weights = sum(parameter.numel() for parameter in module.parameters())
+        no_bias = module.get_parameter("layers.stem.bias")  # zeros, as exporters want one
+        weights = sum(parameter.numel() for parameter in module.parameters()) - no_bias.numel()
         assert weights == spec.params(width) - sum(layer.params(width) for layer in gate)
 
 
@@ -93,10 +100,7 @@ def test_the_network_is_a_transformer_of_torchs_own_layers() -> None:
     tensors = {name: torch.from_numpy(values) for name, values in trained_like(spec).tensors.items()}
     image = normal_images(spec, 2)
     found = Supernet.from_tensors(spec, trained_like(spec).tensors)(image, 0)
-    x = (
-        F.conv2d(image, tensors["stem.weight"], tensors["stem.bias"], stride=spec.stem.stride)
-        + tensors["position.weight"]
-    )
+    x = F.conv2d(image, tensors["stem.weight"], stride=spec.stem.stride) + tensors["position.weight"]
     x = x.flatten(2).mT
     for depth in range(spec.stages[0].depth):
         x = _torch_block(tensors, f"stages.0.{depth}", spec)(x)
@@ -149,12 +153,34 @@ def test_positions_are_interpolated_for_smaller_images() -> None:
     assert error < 1e-6, f"places that are all alike differ by {error:.1e} once interpolated"
 
 
-def test_training_moves_every_weight_but_the_gates() -> None:
-    config = replace(MICRO_STAGE, epochs=1)
+def test_training_with_two_views_moves_every_weight_but_the_gates_and_lowers_the_loss() -> None:
+    seen: list[Progress] = []
+    setting = Setting(Fabric(accelerator="cpu", devices=1), report=seen.append)
     before = initial_supernet(MICRO_VIT, seed=0).tensors()
-    after = train_supernet(MICRO_VIT, coloured_images(30), config, seed=0)
+    after = train_supernet(MICRO_VIT, coloured_images(30), TWO_VIEWS, setting=setting)
     still = [name for name in before if np.array_equal(before[name], after[name])]
     assert still == [name for name in before if name.startswith("gate.")]
+    losses = [state.losses[f"width {MICRO_VIT.largest}"] for state in seen if state.losses]
+    assert losses[-1] < losses[0], f"losses of the widest: {losses}"
+
+
+def test_an_interrupted_run_with_two_views_ends_with_the_same_network(tmp_path: Path) -> None:
+    class KilledError(Exception):
+        pass
+
+    def kill(state: Progress) -> None:
+        if state.done >= 4:
+            raise KilledError
+
+    images, fabric = coloured_images(30), Fabric(accelerator="cpu", devices=1)
+    whole = train_supernet(MICRO_VIT, images, TWO_VIEWS, setting=Setting(fabric))
+    with pytest.raises(KilledError):
+        train_supernet(MICRO_VIT, images, TWO_VIEWS, setting=Setting(fabric, RunFolder(tmp_path, {}), kill))
+    kept = RunFolder(tmp_path, {}).load()
+    assert kept is not None and kept.step == 2
+    resumed = train_supernet(MICRO_VIT, images, TWO_VIEWS, setting=Setting(fabric, RunFolder(tmp_path, {})))
+    different = [name for name in whole if not np.array_equal(whole[name], resumed[name])]
+    assert different == []
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,9 @@ class Layout:
         return self._add("conv", (x,), Value(name, channels, side), layer)
 
     def patches(self, x: Value, name: str, channels: tuple[int, ...], size: int) -> Value:
-        """Add a convolution with bias that maps every patch of size × size pixels to one."""
+        """Add a convolution that maps every patch of size × size pixels to one; a position embedding is its bias."""
         side = x.side // size
-        layer = LayerSpec(name, "patch", x.channels, channels, size, size, True, None, side)
+        layer = LayerSpec(name, "patch", x.channels, channels, size, size, False, None, side)
         return self._add("conv", (x,), Value(name, channels, side), layer)
 
     def position(self, x: Value, name: str) -> Value:

@@ -15,6 +15,7 @@ from executorch.exir._serialize._program import (
     serialize_pte_binary,
 )
 from executorch.exir._serialize.data_serializer import DataEntry, DataPayload
+from executorch.exir.schema import Buffer, ExecutionPlan, Tensor
 from executorch.extension.flat_tensor.serialize.serialize import FlatTensorSerializer
 
 from edge.bundle.nested.recipe import Region
@@ -39,16 +40,21 @@ def constant_regions(data: bytes) -> list[Region]:
 
 
 def merge(files: Sequence[bytes]) -> bytes:
-    """Return one program file with the methods of all `files` and without their named constants."""
+    """Return one program file with the methods of all `files` and without their named constants.
+
+    Constants outside of delegates have no names and stay, equal ones once.
+    """
     merged: PTEFile | None = None
     for data in files:
         parsed = deserialize_pte_binary(data)
         program = parsed.program
-        if len(program.constant_buffer) > 1 or parsed.mutable_data:
-            raise BundleError(f"method {program.execution_plan[0].name} has constants outside of its delegate")
+        if parsed.mutable_data:
+            raise BundleError(f"method {program.execution_plan[0].name} has a state")
         if merged is None:
             merged = PTEFile(program, None, None)
             continue
+        for plan in program.execution_plan:
+            _move_constants(plan, program.constant_buffer, merged.program.constant_buffer)
         first = len(merged.program.backend_delegate_data)
         for plan in program.execution_plan:
             for delegate in plan.delegates:
@@ -99,8 +105,22 @@ def _chosen(data: bytes, names: Sequence[str]) -> PTEFile:
             kept.append(every[delegate.processed.index])
             delegate.processed = copy(delegate.processed)
             delegate.processed.index = len(kept) - 1
-    program.execution_plan, program.backend_delegate_data = chosen, kept
+    constants = program.constant_buffer[:1]  # the first stands for none
+    for plan in chosen:
+        _move_constants(plan, program.constant_buffer, constants)
+    program.execution_plan, program.backend_delegate_data, program.constant_buffer = chosen, kept, constants
     return PTEFile(program, None, None)
+
+
+def _move_constants(plan: ExecutionPlan, source: Sequence[Buffer], target: list[Buffer]) -> None:
+    """Let a method read the constants outside of its delegates from `target`, where they are added if not yet there."""
+    for value in plan.values:
+        tensor = value.val
+        if isinstance(tensor, Tensor) and tensor.data_buffer_idx:
+            constant = source[tensor.data_buffer_idx]
+            if constant not in target[1:]:
+                target.append(constant)
+            tensor.data_buffer_idx = target.index(constant, 1)
 
 
 def _serialized(file: PTEFile, constants: Mapping[str, bytes]) -> bytes:

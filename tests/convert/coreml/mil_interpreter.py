@@ -126,6 +126,19 @@ def _mean(given: Arguments) -> Tensor:
     return torch.mean(given["x"], given["axes"].tolist(), bool(given["keep_dims"]))
 
 
+def _product(given: Arguments) -> Tensor:
+    x, y = given["x"], given["y"].to(given["x"].dtype)
+    product: Tensor = (x.mT if given["transpose_x"] else x) @ (y.mT if given["transpose_y"] else y)
+    return product
+
+
+def _layer_norm(given: Arguments) -> Tensor:
+    x = given["x"]
+    assert given["axes"].tolist() in ([-1], [x.ndim - 1])
+    gamma, beta = given["gamma"].to(x.dtype), given["beta"].to(x.dtype)
+    return functional.layer_norm(x, x.shape[-1:], gamma, beta, float(given["epsilon"]))
+
+
 def _dequantized(integers: Tensor, scale: Tensor) -> Tensor:
     """Return integers times a scale in the scale's own type: what is rounded is the weight, once."""
     product: Tensor = integers.float() * scale.float()
@@ -178,6 +191,10 @@ OPERATIONS: dict[str, Callable[[Arguments], Value]] = {
     "relu": _single(functional.relu),
     "relu6": _single(functional.relu6),
     "clip": _clip,
+    "transpose": lambda given: given["x"].permute(given["perm"].tolist()),
+    "matmul": _product,
+    "softmax": lambda given: given["x"].softmax(int(given["axis"])),
+    "layer_norm": _layer_norm,
     "silu": _single(functional.silu),
     "sigmoid": _single(torch.sigmoid),
     "thresholded_relu": _thresholded,
