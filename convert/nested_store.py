@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import sha256_bytes
-from edge.bundle.nested.recipe import ALIGNMENT, FORMAT, PlainFile, Recipe, Region, Slice, StoredTensor
+from convert.slice_plan import WeightLevels
+from edge.bundle.nested.recipe import ALIGNMENT, PlainFile, Recipe, Region, Slice, StoredTensor, format_for
 from edge.bundle.nested.weights import NestedWeights
 
 Array = NDArray[np.generic]
@@ -55,10 +56,17 @@ class NestedStore:
             place = self._places[values.dtype.name, content] = len(self.tensors) - 1
         return place
 
-    def add_slice(self, key: str, tensor: int, shape: Sequence[int], **scaling: Any) -> None:
-        """Add a slice unless its key is there; `scaling` is scale and axis, or cast, where it has them."""
+    def add_slice(
+        self, key: str, tensor: int, shape: Sequence[int], positions: Sequence[int] | None = None, **scaling: Any
+    ) -> None:
+        """Add a slice unless its key is there; `scaling` is scale and axis, or cast, where it has them.
+
+        `positions` says which of the tensor's positions each of the slice's is; None: the first ones in their order.
+        """
         if key not in self.slices:
-            self.slices[key] = Slice(key=key, tensor=tensor, shape=list(shape), **scaling)
+            named = list(positions or ())
+            gathered = None if named == list(range(len(named))) else named
+            self.slices[key] = Slice(key=key, tensor=tensor, shape=list(shape), positions=gathered, **scaling)
 
     def add_the_rest(self, constants: Mapping[str, bytes]) -> None:
         """Store constants that are no slice yet, as bytes. What another one begins with is a slice of that."""
@@ -78,7 +86,7 @@ class NestedStore:
         piece = self.slices[key]
         moved = {"tensor": numbers[piece.tensor], "scale": None if piece.scale is None else numbers[piece.scale]}
         recipe = Recipe(
-            format=FORMAT, store_bytes=len(self.data), template_bytes=1,
+            format=format_for([piece]), store_bytes=len(self.data), template_bytes=1,
             tensors=list(tensors.values()), slices=[piece.model_copy(update=moved)], files=[],
         )  # fmt: skip
         with memoryview(self.data) as store:
@@ -88,7 +96,7 @@ class NestedStore:
         """Return the store with its recipe and the templates of the runtime's plain files."""
         template, plain = self._templates(files)
         recipe = Recipe(
-            format=FORMAT,
+            format=format_for(self.slices.values()),
             store_bytes=len(self.data),
             template_bytes=len(template),
             tensors=self.tensors,
@@ -125,6 +133,12 @@ class NestedStore:
                 )
             )
         return bytes(template), plain
+
+
+def in_stored_order(weight: Array, levels: WeightLevels) -> Array:
+    """Return a layer's widest weight OIHW with its pixels in the order in which they are stored: [O, I, pixels]."""
+    pixels = weight.reshape(*weight.shape[:2], -1)
+    return pixels[:, :, np.argsort(levels.positions(weight.shape[-1]))]
 
 
 def _taken_apart(content: bytes, regions: Sequence[Region], index: Mapping[str, int]) -> tuple[bytes, list[list[int]]]:

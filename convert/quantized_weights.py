@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from convert.errors import SliceError
 from convert.fold import Float, Tensors, affine, batch_norm, weight_slice
-from convert.slice_plan import LayerSlice, ProgramPlan, uses_of_layers
+from convert.slice_plan import LayerSlice, ProgramPlan, uses_of_layers, widest
 
 Int8 = NDArray[np.int8]
 
@@ -39,7 +39,7 @@ def quantize_weight(tensors: Tensors, uses: Sequence[LayerSlice]) -> QuantizedWe
 
     A channel whose gamma is positive at one width and negative at another is a SliceError: `separate_signs` first.
     """
-    weight = weight_slice(tensors, max(uses, key=lambda piece: (piece.out_channels, piece.in_channels)))
+    weight = weight_slice(tensors, widest(uses))
     if (clashing := clashing_channels(tensors, uses)).size:
         raise SliceError(
             f"layer {uses[0].name}: gamma of {clashing.size} channel(s), first {clashing[0]}, is negative at some of "
@@ -75,8 +75,10 @@ def scale_at(quantized: QuantizedWeight, tensors: Tensors, layer: LayerSlice, ep
 
 
 def payload_at(quantized: QuantizedWeight, layer: LayerSlice) -> Int8:
-    """Return the payload's range at this width, OIHW."""
-    return quantized.payload[: layer.out_channels, : layer.in_channels]
+    """Return the payload's range at this width, OIHW: of a sliced kernel, the centre."""
+    ring = (quantized.payload.shape[-1] - layer.kernel) // 2
+    centre = slice(ring, ring + layer.kernel)
+    return quantized.payload[: layer.out_channels, : layer.in_channels, centre, centre]
 
 
 def _signs(tensors: Tensors, uses: Sequence[LayerSlice]) -> Float:

@@ -18,7 +18,8 @@ Role = Literal["prefix", "tail", "gate", "net"]
 
 @dataclass(frozen=True)
 class LayerSlice:
-    """One layer at one width: weight[:out_channels, :in_channels] and one set of batch-norm statistics."""
+    """One layer at one width: weight[:out_channels, :in_channels], of sliced kernels the centre, and one set of
+    batch-norm statistics."""
 
     layer: LayerSpec
     out_channels: int
@@ -35,6 +36,11 @@ class LayerSlice:
     def name(self) -> str:
         """Return the layer's name, the prefix of its tensors in the checkpoint."""
         return self.layer.name
+
+    @property
+    def extent(self) -> tuple[int, int, int]:
+        """Return (out_channels, in_channels, kernel): the range of the weight tensor that the slice uses."""
+        return self.out_channels, self.in_channels, self.kernel
 
 
 @dataclass(frozen=True)
@@ -100,36 +106,42 @@ class WeightLevels:
     name: str
     out_channels: tuple[int, ...]
     in_channels: tuple[int, ...]
+    kernels: tuple[int, ...]
+    """Sides of the square kernels: a smaller one is the centre of a larger one."""
 
-    @property
-    def widest(self) -> tuple[int, int]:
-        """Return the range that holds all others."""
-        return self.out_channels[-1], self.in_channels[-1]
+    def index(self, piece: LayerSlice) -> int:
+        """Return the level of a slice."""
+        return list(zip(self.out_channels, self.in_channels, self.kernels, strict=True)).index(piece.extent)
 
-    def index(self, out_channels: int, in_channels: int) -> int:
-        """Return which level has this range."""
-        return list(zip(self.out_channels, self.in_channels, strict=True)).index((out_channels, in_channels))
+    def positions(self, kernel: int) -> list[int]:
+        """Return, for the pixels of a kernel row by row, which stored position each has.
+
+        Stored are the pixels of the narrowest kernel, row by row, then what each wider one adds: every kernel is a
+        prefix, and one that is used alone is in its usual order.
+        """
+        reach = range(-(kernel // 2), kernel // 2 + 1)
+        pixels = [(row, column) for row in reach for column in reach]
+        stored = sorted(pixels, key=lambda pixel: next(k for k in self.kernels if max(map(abs, pixel)) <= k // 2))
+        return [stored.index(pixel) for pixel in pixels]
+
+
+def widest(uses: Sequence[LayerSlice]) -> LayerSlice:
+    """Return the slice of a layer that holds all others."""
+    return max(uses, key=lambda piece: piece.extent)
 
 
 def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:
     """Return, per layer name, the ranges its weight is used in; each must contain the one before it.
 
-    A SliceError names a layer whose ranges are not nested, or whose kernel differs: no layout holds that yet.
+    A SliceError names a layer whose ranges are not nested.
     """
     levels = {}
     for name, pieces in uses_of_layers(programs).items():
-        if len(kernels := sorted({piece.kernel for piece in pieces})) > 1:
-            raise SliceError(
-                f"layer {name}: its kernel is {kernels[0]} pixels wide at some of the widths and {kernels[-1]} at "
-                "others, which no bundle can nest yet; choose --widths of one kernel size"
-            )
-        used = {(piece.out_channels, piece.in_channels) for piece in pieces}
-        outs, ins = zip(*sorted(used), strict=True)
-        if list(ins) != sorted(ins):
-            raise SliceError(
-                f"layer {name}: ranges {sorted(used)} are not nested; every width must contain the narrower ones"
-            )
-        levels[name] = WeightLevels(name, outs, ins)
+        used = sorted({piece.extent for piece in pieces})
+        outs, ins, kernels = zip(*used, strict=True)
+        if list(ins) != sorted(ins) or list(kernels) != sorted(kernels):
+            raise SliceError(f"layer {name}: ranges {used} are not nested; every width must contain the narrower ones")
+        levels[name] = WeightLevels(name, outs, ins, kernels)
     return levels
 
 

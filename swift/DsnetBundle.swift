@@ -213,6 +213,7 @@ struct Recipe: Decodable {
         let scale: Int?
         let axis: Int?
         let cast: String?
+        let positions: [Int]?
     }
 
     struct File: Decodable {
@@ -272,7 +273,7 @@ public struct BundleFolder {
 
     /// A record of a known format; newer minor versions are fine, newer major versions are refused by name.
     static func decode<T: Decodable>(
-        _ type: T.Type, _ data: Data, format: String, of found: KeyPath<T, String>
+        _ type: T.Type, _ data: Data, format: String, newest: Int = 1, of found: KeyPath<T, String>
     ) throws -> T {
         guard data.count <= maxJSONBytes else { throw BundleError("\(format): larger than \(maxJSONBytes) bytes") }
         let decoder = JSONDecoder()
@@ -286,8 +287,9 @@ public struct BundleFolder {
             throw BundleError("not a \(format) record: \(error)")
         }
         let name = record[keyPath: found]
-        guard name == "\(format)/1" || name.hasPrefix("\(format)/1.") else {
-            throw BundleError("format is \(name); this reader knows \(format)/1")
+        let known = (1 ... newest).map { "\(format)/\($0)" }
+        guard known.contains(where: { name == $0 || name.hasPrefix("\($0).") }) else {
+            throw BundleError("format is \(name); this reader knows \(known.joined(separator: " and "))")
         }
         return record
     }
@@ -377,6 +379,14 @@ struct NestedWeights {
         guard slice.shape.count == 3, zip(slice.shape, tensor.shape).allSatisfy({ $0 >= 1 && $0 <= $1 }) else {
             throw BundleError("a slice takes \(slice.shape) of \(tensor.shape)")
         }
+        if let positions = slice.positions {
+            guard recipe.format != "dsnet-recipe/1", !recipe.format.hasPrefix("dsnet-recipe/1.") else {
+                throw BundleError("a slice with positions, which dsnet-recipe/1 has not")
+            }
+            guard positions.count == slice.shape[1], Set(positions).count == positions.count,
+                  positions.allSatisfy({ $0 >= 0 && $0 < tensor.shape[1] })
+            else { throw BundleError("a slice whose positions are not \(slice.shape[1]) of \(tensor.shape[1])") }
+        }
         let isFloat = tensor.dtype == "float32" || tensor.dtype == "float16"
         switch (slice.scale, slice.axis) {
         case (nil, nil):
@@ -437,22 +447,22 @@ struct NestedWeights {
         let tensor = recipe.tensors[slice.tensor]
         return store.withUnsafeBytes { all in
             if slice.scale == nil && slice.cast == nil {
-                return copied(all, tensor, slice.shape)
+                return copied(all, tensor, slice)
             }
             let values = scaled(all, tensor, slice)
             return slice.cast == nil ? bytes(values.map(\.bitPattern)) : bytes(values.map(half))
         }
     }
 
-    private func copied(_ all: UnsafeRawBufferPointer, _ tensor: Recipe.Tensor, _ shape: [Int]) -> Data {
-        let (a, b, c) = (shape[0], shape[1], shape[2])
+    private func copied(_ all: UnsafeRawBufferPointer, _ tensor: Recipe.Tensor, _ slice: Recipe.Slice) -> Data {
+        let (a, b, c) = (slice.shape[0], slice.shape[1], slice.shape[2])
         let (rows, columns, item) = (tensor.shape[1], tensor.shape[2], Self.itemBytes[tensor.dtype]!)
         var result = Data(capacity: a * b * c * item)
         for i in 0 ..< a {
-            // Whole columns lie without gaps.
-            let (count, length) = c == columns ? (1, b * c) : (b, c)
+            // Whole columns of the first positions lie without gaps.
+            let (count, length) = c == columns && slice.positions == nil ? (1, b * c) : (b, c)
             for j in 0 ..< count {
-                let start = tensor.offset + (i * rows + j) * columns * item
+                let start = tensor.offset + (i * rows + (slice.positions?[j] ?? j)) * columns * item
                 result.append(contentsOf: all[start ..< start + length * item])
             }
         }
@@ -468,8 +478,9 @@ struct NestedWeights {
         values.reserveCapacity(a * b * c)
         for i in 0 ..< a {
             for j in 0 ..< b {
+                let position = slice.positions?[j] ?? j
                 for k in 0 ..< c {
-                    let offset = tensor.offset + item * ((i * rows + j) * columns + k)
+                    let offset = tensor.offset + item * ((i * rows + position) * columns + k)
                     let value = item == 2 ? halfNumber(all, offset) : number(all, offset)
                     values.append(value * scale[i * perRow + k * perColumn])
                 }
@@ -550,7 +561,7 @@ public final class CoreMLNetwork: @unchecked Sendable {  // every property is a 
             }
             return try opened.verified(item.file, bytes: item.bytes, sha256: item.sha256)
         }
-        let recipe = try BundleFolder.decode(Recipe.self, read("recipe"), format: "dsnet-recipe", of: \.format)
+        let recipe = try BundleFolder.decode(Recipe.self, read("recipe"), format: "dsnet-recipe", newest: 2, of: \.format)
         weights = try NestedWeights(recipe: recipe, store: read("store"), template: read("template"))
         folder = opened
         artifact = found

@@ -17,9 +17,9 @@ from common import sha256_bytes
 from convert.coreml.options import Precision
 from convert.errors import ExportError
 from convert.fold import Float, Tensors, batch_norm, bias_slice, fold, weight_slice
-from convert.nested_store import Array, NestedFiles, NestedStore
+from convert.nested_store import Array, NestedFiles, NestedStore, in_stored_order
 from convert.quantized_weights import QuantizedWeights, payload_at
-from convert.slice_plan import LayerSlice, ProgramPlan, uses_of_layers
+from convert.slice_plan import LayerSlice, ProgramPlan, WeightLevels, uses_of_layers, weight_levels, widest
 from edge.bundle.coreml.blobs import HEADER, read_blobs
 from edge.bundle.coreml.package import WEIGHTS, Package, program_path
 from edge.bundle.nested.recipe import DTYPES, Region
@@ -67,11 +67,15 @@ class Source:
     precision: Precision
     weights: QuantizedWeights | None = field(repr=False)
 
-    def master(self, piece: LayerSlice) -> Array:
-        """Return the weight, not folded, of the widest range as the store holds it."""
+    def master(self, uses: Sequence[LayerSlice], levels: WeightLevels) -> Array:
+        """Return a layer's weight, not folded, at the widest range that programs use, as the store holds it."""
+        piece = widest(uses)
         if self.weights is not None:
-            return self.weights[piece.name].payload
-        return weight_slice(self.tensors, piece).astype(DTYPES["float16" if self.precision == "fp16" else "float32"])
+            weight: Array = self.weights[piece.name].payload
+        else:
+            dtype = DTYPES["float16" if self.precision == "fp16" else "float32"]
+            weight = weight_slice(self.tensors, piece).astype(dtype)
+        return _in_three_axes(in_stored_order(weight, levels), piece)
 
     def weight(self, piece: LayerSlice) -> Array:
         """Return a layer's weight as the package must hold it."""
@@ -94,9 +98,9 @@ class Source:
 
 def nest(plans: Sequence[ProgramPlan], packages: Sequence[Package], source: Source) -> NestedFiles:
     """Return the weights of the programs' packages in nested form, with templates of the packages' files."""
-    store = NestedStore()
-    for uses in uses_of_layers(plans).values():
-        _add_layer(store, uses, source)
+    store, levels = NestedStore(), weight_levels(plans)
+    for name, uses in uses_of_layers(plans).items():
+        _add_layer(store, levels[name], uses, source)
     files: dict[str, tuple[bytes, list[Region]]] = {}
     rest: dict[str, bytes] = {}
     for plan, package in zip(plans, packages, strict=True):
@@ -109,10 +113,9 @@ def nest(plans: Sequence[ProgramPlan], packages: Sequence[Package], source: Sour
     return store.finish(files)
 
 
-def _add_layer(store: NestedStore, uses: Sequence[LayerSlice], source: Source) -> None:
+def _add_layer(store: NestedStore, levels: WeightLevels, uses: Sequence[LayerSlice], source: Source) -> None:
     """Add the slices that one layer's weight is at every width."""
-    widest = max(uses, key=lambda piece: (piece.out_channels, piece.in_channels))
-    master = store.add(f"{widest.name}.weight", _in_three_axes(source.master(widest)))
+    master = store.add(f"{levels.name}.weight", source.master(uses, levels))
     for piece in uses:
         values = source.weight(piece)
         scaling: dict[str, Any] = {}
@@ -120,7 +123,8 @@ def _add_layer(store: NestedStore, uses: Sequence[LayerSlice], source: Source) -
             scaling = {"scale": store.add(f"{piece.name}.scale", scale.reshape(1, 1, -1)), "axis": 0}
             scaling |= {"cast": "float16"} if source.precision == "fp16" else {}
         key = _key(values)
-        store.add_slice(key, master, _in_three_axes(values).shape, **scaling)
+        shape = _in_three_axes(values, piece).shape
+        store.add_slice(key, master, shape, levels.positions(piece.kernel), **scaling)
         # Where coremltools kept a value from underflowing, the weight is no slice: it is stored with the rest.
         if values.size < UNDERFLOW_ELEMENTS and sha256_bytes(store.bytes_of(key)) != key:
             del store.slices[key]
@@ -138,9 +142,13 @@ def _check_constants_found(plan: ProgramPlan, there: Collection[str], source: So
                 )
 
 
-def _in_three_axes(weight: Array) -> Array:
-    """Return a weight OIHW as [O, I, positions], in which every width is a prefix of each axis."""
-    return np.ascontiguousarray(weight).reshape(*weight.shape[:2], -1)
+def _in_three_axes(weight: Array, piece: LayerSlice) -> Array:
+    """Return a weight OIHW, or [O, I, pixels], as [O, I, pixels], depthwise [C, pixels, 1].
+
+    Every width is a prefix of each axis, and no order changes.
+    """
+    outs, ins = weight.shape[:2]
+    return np.ascontiguousarray(weight).reshape((outs, -1, 1) if piece.layer.kind == "depthwise" else (outs, ins, -1))
 
 
 def _key(values: Array) -> str:

@@ -15,9 +15,9 @@ import numpy as np
 from common import sha256_bytes
 from convert.errors import ExportError
 from convert.fold import Float, Tensors, batch_norm, fold, weight_slice
-from convert.nested_store import Array, NestedFiles, NestedStore
+from convert.nested_store import Array, NestedFiles, NestedStore, in_stored_order
 from convert.quantized_weights import QuantizedWeights, payload_at, scale_at
-from convert.slice_plan import LayerSlice, ProgramPlan, uses_of_layers
+from convert.slice_plan import LayerSlice, ProgramPlan, WeightLevels, uses_of_layers, weight_levels, widest
 from edge.bundle.executorch import SCALE
 from edge.bundle.executorch.pte import constant_regions
 from edge.bundle.nested.recipe import Region
@@ -31,12 +31,11 @@ class Source:
     epsilon: float
     weights: QuantizedWeights | None = field(repr=False)
 
-    def widest(self, name: str, uses: Sequence[LayerSlice]) -> Array:
-        """Return a layer's weight, not folded, at the widest range that programs use."""
-        if self.weights is not None:
-            return _stored_layout(self.weights[name].payload, uses[0])
-        widest = max(uses, key=lambda piece: (piece.out_channels, piece.in_channels))
-        return _stored_layout(weight_slice(self.tensors, widest), widest)
+    def widest(self, uses: Sequence[LayerSlice], levels: WeightLevels) -> Array:
+        """Return a layer's weight, not folded, at the widest range that programs use, as the store holds it."""
+        piece = widest(uses)
+        weight = weight_slice(self.tensors, piece) if self.weights is None else self.weights[piece.name].payload
+        return _stored_layout(in_stored_order(weight, levels), piece)
 
     def weight(self, piece: LayerSlice) -> Array:
         """Return the weight that a program has at one width."""
@@ -58,9 +57,9 @@ class Source:
 def nest(plans: Sequence[ProgramPlan], files: Sequence[bytes], source: Source) -> NestedFiles:
     """Return the weights of the programs' stock files in nested form, with templates of those files."""
     regions = [constant_regions(file) for file in files]
-    store = NestedStore()
+    store, levels = NestedStore(), weight_levels(plans)
     for name, uses in uses_of_layers(plans).items():
-        _add_layer(store, name, uses, source)
+        _add_layer(store, levels[name], uses, source)
     _check_weights_found(plans, regions, source)
     rest: dict[str, bytes] = {}
     for file, found in zip(files, regions, strict=True):
@@ -73,14 +72,15 @@ def nest(plans: Sequence[ProgramPlan], files: Sequence[bytes], source: Source) -
 
 
 def _stored_layout(weight: Array, piece: LayerSlice) -> Array:
-    """Return a weight OIHW as XNNPACK reads it: [O, kernel positions, I], depthwise [1, kernel positions, C]."""
+    """Return a weight OIHW, or [O, I, pixels], as XNNPACK reads it: [O, pixels, I], depthwise [1, pixels, C]."""
     positions = weight.reshape(*weight.shape[:2], -1)
     return np.ascontiguousarray(positions.transpose((1, 2, 0) if piece.layer.kind == "depthwise" else (0, 2, 1)))
 
 
-def _add_layer(store: NestedStore, name: str, uses: Sequence[LayerSlice], source: Source) -> None:
+def _add_layer(store: NestedStore, levels: WeightLevels, uses: Sequence[LayerSlice], source: Source) -> None:
     """Add a layer's weight and its scales, and what every program uses of them."""
-    widest = store.add(f"{name}.weight", source.widest(name, uses))
+    name = levels.name
+    weight = store.add(f"{name}.weight", source.widest(uses, levels))
     every: Float | None = None
     # The widest first: without batch norm, narrower scales are what its scales begin with.
     for piece in sorted(uses, key=lambda piece: -piece.out_channels):
@@ -89,7 +89,7 @@ def _add_layer(store: NestedStore, name: str, uses: Sequence[LayerSlice], source
         if (scale := source.folded_scale(piece)) is not None:
             axis = 2 if piece.layer.kind == "depthwise" else 0
             scaling = {"scale": store.add(f"{name}.scale", scale.reshape(1, 1, -1)), "axis": axis}
-        store.add_slice(_key(values), widest, values.shape, **scaling)
+        store.add_slice(_key(values), weight, values.shape, levels.positions(piece.kernel), **scaling)
         if (vector := source.quantization_scale(piece)) is not None:
             every = vector if every is None or piece.statistics is not None else every
             place = store.add(f"{name}.scale", every.reshape(1, 1, -1))

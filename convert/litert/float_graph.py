@@ -2,7 +2,8 @@
 
 A front end is run once per role, on the widest program: at other widths the same operators run on fewer channels,
 so their graphs are made by swapping constants and channel counts. That is sound only for operators whose channel
-arithmetic is known: ALLOWED lists them, anything else is refused by name.
+arithmetic is known: ALLOWED lists them, anything else is refused by name. A smaller kernel may take the
+place of a larger one where the operator itself pads its input.
 """
 
 from copy import copy, deepcopy
@@ -19,6 +20,7 @@ from convert.slice_plan import LayerSlice, ProgramPlan
 from edge.bundle.litert.flatbuffer import Constants, GraphFile, Program
 
 OP = schema.BuiltinOperator
+PADDING = schema.Padding
 FILTERED = {OP.CONV_2D, OP.DEPTHWISE_CONV_2D}
 PASS_THROUGH = {OP.LOGISTIC, OP.RELU, OP.RELU6, OP.HARD_SWISH, OP.PAD, OP.MEAN, OP.AVERAGE_POOL_2D}
 ELEMENTWISE = {OP.MUL, OP.ADD}
@@ -111,6 +113,11 @@ def with_width(widest: Graph, plan: ProgramPlan, tensors: Tensors, epsilon: floa
     filters = []
     for old in widest.filters:
         layer = counterpart[old.layer.name]
+        if layer.kernel != old.layer.kernel and widest.reader(old.weight).builtinOptions.padding != PADDING.SAME:
+            raise ExportError(
+                f"program {plan.name}: layer {layer.name} is padded for its widest kernel; this graph cannot serve "
+                "narrower ones, try another --frontend"
+            )
         weight, bias = fold(tensors, layer, epsilon)
         for index, array in ((old.weight, stored(weight, layer)), (old.bias, bias)):
             tensor = graph.tensors[index]

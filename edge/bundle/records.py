@@ -33,11 +33,14 @@ def read_record(
     return parse_record(_read_bounded(path, max_bytes, origin), model, format_name, origin)
 
 
-def parse_record(data: bytes, model: type[R], format_name: str, origin: str) -> R:
-    """Return the record of type `model` in `data`; `origin` is what error messages call the data."""
+def parse_record(data: bytes, model: type[R], format_name: str, origin: str, oldest: str | None = None) -> R:
+    """Return the record of type `model` in `data`; `origin` is what error messages call the data.
+
+    `oldest` is the oldest format that this reader knows, where that is not `format_name`.
+    """
     try:
         fields = parse_json(data)
-        _check_format(fields, format_name)
+        _check_format(fields, format_name, oldest or format_name)
         return model.model_validate(fields)
     except ValidationError as error:
         raise BundleError(f"{origin}: {join_problems(map(problem_clause, error.errors()))}") from error
@@ -88,7 +91,7 @@ def join_problems(problems: Iterable[str]) -> str:
     return "; ".join(found[:SHOWN_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _check_format(fields: Any, format_name: str) -> None:
+def _check_format(fields: Any, format_name: str, oldest: str) -> None:
     if not isinstance(fields, dict):
         raise ValueError(f"expected a JSON object, found {type(fields).__name__}")
     family, _, major = format_name.partition("/")
@@ -96,8 +99,9 @@ def _check_format(fields: Any, format_name: str) -> None:
     match = (
         re.fullmatch(rf"{re.escape(family)}/([0-9]{{1,6}})(\.[0-9]{{1,6}})?", found) if isinstance(found, str) else None
     )
-    if match is None or int(match[1]) < int(major):
-        raise ValueError(f"format is {found!r:.80}; valid: {format_name!r}")
+    if match is None or int(match[1]) < int(oldest.partition("/")[2]):
+        valid = " to ".join(map(repr, dict.fromkeys((oldest, format_name))))
+        raise ValueError(f"format is {found!r:.80}; valid: {valid}")
     if int(match[1]) > int(major):
         raise ValueError(f"{found} is newer than this reader ({format_name}); update dsnet-edge")
 

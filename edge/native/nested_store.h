@@ -26,6 +26,8 @@ class NestedStore {
 
  private:
   const std::byte* start(std::size_t tensor) const { return store_.data() + recipe_.tensors[tensor].offset; }
+  /// Returns the index in its tensor of the first element of a slice's row and position.
+  std::size_t run(const Slice& slice, std::size_t row, std::size_t position) const;
   void copy_scaled(const Slice& slice, float* out) const;
 
   MappedFile store_;

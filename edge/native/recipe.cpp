@@ -19,6 +19,9 @@ constexpr std::size_t kMaxName = 256;
 constexpr std::size_t kMaxKey = 96;
 constexpr std::size_t kMaxPath = 255;
 constexpr std::string_view kFamily = "dsnet-recipe/";
+constexpr int kNewestMajor = 2;
+/// The first version whose slices may have positions.
+constexpr int kPositionsMajor = 2;
 
 std::size_t characters(const std::string& utf8) {
   return static_cast<std::size_t>(
@@ -29,7 +32,8 @@ bool all_of(const std::string& text, std::string_view allowed) {
   return text.find_first_not_of(allowed) == std::string::npos;
 }
 
-void check_format(const Fields& fields, const std::string& origin) {
+/// Returns the format's major version, one of those that this reader knows.
+int read_major(const Fields& fields, const std::string& origin) {
   const std::string format = fields.text("format");
   const std::string version = format.substr(std::min(format.size(), kFamily.size()));
   const auto dot = version.find('.');
@@ -38,9 +42,10 @@ void check_format(const Fields& fields, const std::string& origin) {
     return !text.empty() && text.size() <= 6 && all_of(text, "0123456789");
   };
   if (format.compare(0, kFamily.size(), kFamily) != 0 || !number(major) || !number(minor) || std::stoi(major) < 1)
-    throw UserError(origin + ": format is " + shown(format) + "; valid: \"dsnet-recipe/1\"");
-  if (std::stoi(major) > 1)
-    throw UserError(origin + ": " + format + " is newer than this reader (dsnet-recipe/1); update dsnet-runner");
+    throw UserError(origin + ": format is " + shown(format) + "; valid: \"dsnet-recipe/1\" to \"dsnet-recipe/2\"");
+  if (std::stoi(major) > kNewestMajor)
+    throw UserError(origin + ": " + format + " is newer than this reader (dsnet-recipe/2); update dsnet-runner");
+  return std::stoi(major);
 }
 
 Shape read_shape(const Fields& fields) {
@@ -82,9 +87,21 @@ const StoredTensor& stored(const Recipe& recipe, std::uint64_t index, const std:
   return recipe.tensors[index];
 }
 
-Slice read_slice(const Json& value, const std::string& place, const Recipe& recipe) {
+/// Returns which positions of a tensor a slice takes: different ones, as many as its shape says.
+std::vector<std::uint64_t> read_positions(
+    const Fields& fields, const std::string& place, int major, std::uint64_t taken, std::uint64_t there) {
+  if (major < kPositionsMajor) throw UserError(place + ": positions need dsnet-recipe/2");
+  const auto positions = fields.integers("positions", 0, there - 1);
+  const std::set<std::uint64_t> different(positions.begin(), positions.end());
+  if (positions.size() > kMaxEntries || positions.size() != taken || different.size() != taken)
+    throw UserError(place + ": its positions are not " + std::to_string(taken) + " different ones of " +
+                    std::to_string(there));
+  return positions;
+}
+
+Slice read_slice(const Json& value, const std::string& place, const Recipe& recipe, int major) {
   const Fields fields(value, place);
-  Slice slice{fields.text("key"), fields.integer("tensor", 0, UINT64_MAX), read_shape(fields), std::nullopt};
+  Slice slice{fields.text("key"), fields.integer("tensor", 0, UINT64_MAX), read_shape(fields), std::nullopt, {}};
   if (slice.key.empty() || slice.key.size() > kMaxKey ||
       !all_of(slice.key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"))
     fields.refuse("key", "1 to 96 letters, digits and underscores", slice.key);
@@ -93,6 +110,8 @@ Slice read_slice(const Json& value, const std::string& place, const Recipe& reci
     if (slice.shape[axis] > tensor.shape[axis])
       throw UserError(place + ": takes " + std::to_string(slice.shape[axis]) + " of " +
                       std::to_string(tensor.shape[axis]) + " along axis " + std::to_string(axis));
+  if (fields.has("positions"))
+    slice.positions = read_positions(fields, place, major, slice.shape[1], tensor.shape[1]);
   const auto scale = fields.optional_integer("scale", 0, UINT64_MAX);
   const auto axis = fields.optional_integer("axis", 0, 2);
   if (axis && *axis == 1) fields.refuse("axis", "0 or 2", *axis);
@@ -155,7 +174,7 @@ std::string check_file(
 Recipe parse_recipe(std::string_view text, const std::string& origin) {
   const Json value = parse_json(text, origin);
   const Fields fields(value, origin);
-  check_format(fields, origin);
+  const int major = read_major(fields, origin);
   Recipe recipe;
   recipe.store_bytes = fields.integer("store_bytes", 1, kMaxSize);
   const auto template_bytes = fields.integer("template_bytes", 1, kMaxSize);
@@ -166,7 +185,7 @@ Recipe parse_recipe(std::string_view text, const std::string& origin) {
     recipe.tensors.push_back(read_tensor(item, place("tensors", recipe.tensors.size()), recipe.store_bytes));
   std::set<std::string> keys, paths;
   for (const Json& item : fields.array("slices", kMaxEntries)) {
-    recipe.slices.push_back(read_slice(item, place("slices", recipe.slices.size()), recipe));
+    recipe.slices.push_back(read_slice(item, place("slices", recipe.slices.size()), recipe, major));
     if (!keys.insert(recipe.slices.back().key).second)
       throw UserError(origin + ": two slices have the key " + recipe.slices.back().key);
   }

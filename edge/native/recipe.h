@@ -1,4 +1,4 @@
-/// `dsnet-recipe/1`: how to cut every constant of every width from a store. docs/bundle.md specifies it.
+/// `dsnet-recipe/1` and `/2`: how to cut every constant of every width from a store. docs/bundle.md specifies it.
 #pragma once
 
 #include <array>
@@ -35,6 +35,8 @@ struct Slice {
   std::size_t tensor;
   Shape shape;
   std::optional<Scale> scale;
+  /// Which position of the tensor each of the slice's is; empty where they are the first ones in their order.
+  std::vector<std::uint64_t> positions;
 };
 
 /// What a runner needs of a recipe. Its plain files are checked and left out: they are for `dsnet hydrate`.

@@ -1,5 +1,6 @@
 """Which ranges of which tensors each program uses."""
 
+import numpy as np
 import pytest
 
 from convert import SliceError
@@ -33,7 +34,16 @@ def test_the_levels_of_a_weight_are_its_distinct_ranges() -> None:
     assert levels["stages.3.1.pointwise"].in_channels == (224, 640)
     assert levels["stages.3.0.pointwise"].in_channels == (96, 96)
     assert levels["classifier"].out_channels == (1000, 1000)
-    assert levels["stem"].widest == (16, 3)
+    assert (levels["stem"].out_channels[-1], levels["stem"].in_channels[-1]) == (16, 3)
+
+
+def test_the_pixels_of_the_narrowest_kernel_are_stored_first_and_every_kernel_is_a_prefix() -> None:
+    levels = weight_levels(plan_programs(load_spec("ds_mbv1pp_64"), [0, 6, 7, 13]))["stages.3.1.depthwise"]
+    assert (levels.out_channels, levels.kernels) == ((64, 160, 176, 272), (3, 3, 5, 5))
+    narrow, wide = (np.reshape(levels.positions(kernel), (kernel, kernel)) for kernel in (3, 5))
+    assert narrow.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert wide[1:4, 1:4].tolist() == narrow.tolist()
+    assert np.sort(wide, axis=None).tolist() == list(range(25))
 
 
 def test_a_gate_less_network_has_whole_nets() -> None:

@@ -5,6 +5,7 @@ answers.json          what every program of the bundle answers to images given b
 policies.json         cases of every policy: what goes in, and which widths run (`tests.golden.policies`)
 supernet.safetensors  a checkpoint
 nested/               a store, its recipe and template, and the plain file they give (`tests.golden.nested_weights`)
+nested_positions/     the same with slices that gather positions
 """
 
 import json
@@ -137,4 +138,4 @@ if __name__ == "__main__":
     write_json(HERE / "answers.json", answers(HERE / "bundle"))
     write_json(HERE / "policies.json", [case.record() for case in cases()])
     write_checkpoint(HERE / "supernet.safetensors")
-    write_nested_weights(HERE / "nested")
+    write_nested_weights(HERE)

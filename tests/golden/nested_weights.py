@@ -2,6 +2,8 @@
 
 store.bin, recipe.json, template.bin   three tensors, vectors, slices with and without a scale, on both axes
 plain.bin                              the file that the recipe's one template gives
+
+`nested` has slices as version 1 knows them, `nested_positions` those that need version 2 besides.
 """
 
 import json
@@ -12,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import sha256_bytes
-from edge.bundle.nested.recipe import ALIGNMENT, FORMAT
+from edge.bundle.nested.recipe import ALIGNMENT, FORMAT, WITHOUT_POSITIONS
 
 LITERALS = b"golden program: " + bytes(range(40)) + b" end"
-CUTS = (16, 3, 0, 20, 0, 1)
+CUTS = (16, 3, 0, 20, 0, 1, 2, 0, 5, 0)
 """Literal bytes before each slice; what is left comes last."""
 
 
@@ -31,22 +33,29 @@ def tensors() -> dict[str, NDArray[np.generic]]:
     }
 
 
-SLICES: list[tuple[str, tuple[int, int, int], str | None, int | None]] = [
-    ("rows.weight", (3, 2, 2), "rows.scale", 0),
-    ("rows.weight", (5, 2, 4), None, None),
-    ("depthwise.weight", (1, 9, 4), "depthwise.scale", 2),
-    ("integers.weight", (2, 1, 5), None, None),
-    ("bias", (1, 1, 4), None, None),
-    ("rows.scale", (1, 1, 5), None, None),
+SliceOf = tuple[str, tuple[int, int, int], str | None, int | None, list[int] | None]
+"""Tensor, range, scale, axis, positions."""
+SLICES: list[SliceOf] = [
+    ("rows.weight", (3, 2, 2), "rows.scale", 0, None),
+    ("rows.weight", (5, 2, 4), None, None, None),
+    ("depthwise.weight", (1, 9, 4), "depthwise.scale", 2, None),
+    ("integers.weight", (2, 1, 5), None, None, None),
+    ("bias", (1, 1, 4), None, None, None),
+    ("rows.scale", (1, 1, 5), None, None, None),
 ]
-"""Tensor, range, scale, axis."""
+GATHERED: list[SliceOf] = [
+    ("depthwise.weight", (1, 9, 6), None, None, [1, 2, 3, 4, 0, 5, 6, 7, 8]),
+    ("depthwise.weight", (1, 3, 5), "depthwise.scale", 2, [8, 0, 5]),
+    ("rows.weight", (4, 2, 3), "rows.scale", 0, [1, 0]),
+    ("rows.weight", (2, 1, 4), None, None, [1]),
+]
 
 
-def expected_slices() -> list[bytes]:
+def expected_slices(slices: list[SliceOf]) -> list[bytes]:
     """Return what every slice must be, computed without the reader."""
     there, found = tensors(), []
-    for name, (a, b, c), scale, axis in SLICES:
-        values = there[name][:a, :b, :c].copy()
+    for name, (a, b, c), scale, axis, positions in slices:
+        values = there[name][:a, positions or range(b), :c].copy()
         if scale is not None and axis is not None:
             factors = there[scale].reshape(-1)
             for index in np.ndindex(a, b, c):
@@ -55,8 +64,8 @@ def expected_slices() -> list[bytes]:
     return found
 
 
-def build() -> dict[str, bytes]:
-    """Return the golden files by name."""
+def build(chosen: list[SliceOf]) -> dict[str, bytes]:
+    """Return golden files with some slices, by name."""
     store, entries, numbers = bytearray(), [], {}
     for number, (name, values) in enumerate(tensors().items()):
         store += bytes(-len(store) % ALIGNMENT)
@@ -64,14 +73,15 @@ def build() -> dict[str, bytes]:
         shape = [int(size) for size in values.shape]
         entries.append({"name": name, "dtype": values.dtype.name, "shape": shape, "offset": len(store)})
         store += values.tobytes()
-    slices, contents = [], expected_slices()
-    for (name, shape, scale, axis), content in zip(SLICES, contents, strict=True):
+    slices, contents = [], expected_slices(chosen)
+    for (name, shape, scale, axis, positions), content in zip(chosen, contents, strict=True):
         prefix = "scale_" if name == "rows.scale" else ""
         scaled = {} if scale is None else {"scale": numbers[scale], "axis": axis}
         key = prefix + sha256_bytes(content)
-        slices.append({"key": key, "tensor": numbers[name], "shape": list(shape), **scaled})
-    plain, done = bytearray(), 0
-    for count, content in zip(CUTS, contents, strict=True):
+        gathered = {} if positions is None else {"positions": positions}
+        slices.append({"key": key, "tensor": numbers[name], "shape": list(shape), **scaled, **gathered})
+    plain, done, cuts = bytearray(), 0, CUTS[: len(contents)]
+    for count, content in zip(cuts, contents, strict=True):
         plain += LITERALS[done : done + count] + content
         done += count
     plain += LITERALS[done:]
@@ -84,10 +94,10 @@ def build() -> dict[str, bytes]:
         "offset": 0,
         "compressed_bytes": len(template),
         "literal_bytes": len(LITERALS),
-        "pieces": [[count, number] for number, count in enumerate(CUTS)],
+        "pieces": [[count, number] for number, count in enumerate(cuts)],
     }
     recipe = {
-        "format": FORMAT,
+        "format": FORMAT if any("positions" in entry for entry in slices) else WITHOUT_POSITIONS,
         "store_bytes": len(store),
         "template_bytes": len(template),
         "tensors": entries,
@@ -103,7 +113,8 @@ def build() -> dict[str, bytes]:
 
 
 def write_nested_weights(folder: Path) -> None:
-    """Write the golden nested weights to `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in build().items():
-        (folder / name).write_bytes(data)
+    """Write the golden nested weights to folders below `folder`."""
+    for part, slices in (("nested", SLICES), ("nested_positions", SLICES + GATHERED)):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for name, data in build(slices).items():
+            (folder / part / name).write_bytes(data)

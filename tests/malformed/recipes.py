@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-RECIPE = (Path(__file__).parents[1] / "golden" / "nested" / "recipe.json").read_bytes()
+GOLDEN = Path(__file__).parents[1] / "golden"
+RECIPE = (GOLDEN / "nested" / "recipe.json").read_bytes()
+WITH_POSITIONS = (GOLDEN / "nested_positions" / "recipe.json").read_bytes()
 
-CHANGES: dict[str, list[tuple[list[str | int], Any]]] = {
+Changes = dict[str, list[tuple[list[str | int], Any]]]
+CHANGES: Changes = {
     "unknown_format": [(["format"], "cookbook")],
-    "higher_major_version": [(["format"], "dsnet-recipe/2")],
+    "higher_major_version": [(["format"], "dsnet-recipe/3")],
     "tensor_outside_the_store": [(["tensors", 0, "shape"], [5, 2, 4000])],
     "tensor_unaligned": [(["tensors", 1, "offset"], 8)],
     "tensor_of_absurd_size": [(["tensors", 0, "shape"], [1 << 29, 1 << 29, 1 << 29])],
@@ -36,19 +39,28 @@ CHANGES: dict[str, list[tuple[list[str | int], Any]]] = {
     "file_beyond_the_template": [(["files", 0, "offset"], 40)],
     "file_of_negative_literals": [(["files", 0, "pieces", 0], [-1, 0])],
 }  # fmt: skip
+POSITION_CHANGES: Changes = {
+    "positions_in_version_1": [(["format"], "dsnet-recipe/1")],
+    "position_outside": [(["slices", 7, "positions"], [8, 0, 9])],
+    "position_below_zero": [(["slices", 7, "positions"], [8, 0, -1])],
+    "position_twice": [(["slices", 7, "positions"], [8, 0, 8])],
+    "too_few_positions": [(["slices", 7, "positions"], [8, 0])],
+    "no_positions": [(["slices", 7, "positions"], [])],
+}
 
 
 def write_recipes(folder: Path) -> None:
     """Write every malformed recipe to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, changes in CHANGES.items():
-        (folder / f"{name}.json").write_bytes(_changed(changes))
+    for recipe, cases in ((RECIPE, CHANGES), (WITH_POSITIONS, POSITION_CHANGES)):
+        for name, changes in cases.items():
+            (folder / f"{name}.json").write_bytes(_changed(recipe, changes))
     (folder / "truncated.json").write_bytes(RECIPE[: len(RECIPE) // 2])
     (folder / "not_an_object.json").write_bytes(b"[]\n")
 
 
-def _changed(changes: list[tuple[list[str | int], Any]]) -> bytes:
-    fields = json.loads(RECIPE)
+def _changed(recipe: bytes, changes: list[tuple[list[str | int], Any]]) -> bytes:
+    fields = json.loads(recipe)
     for path, value in changes:
         parent = fields
         for part in path[:-1]:

@@ -1,9 +1,11 @@
 """Write what the native runner's tests run: `python -m tests.native.build` (exports with ExecuTorch, about a minute).
 
 networks/first, networks/second   bundles of the golden supernet with two sets of weights, alike but for those
+networks/kernels                  a bundle of a network like it with kernels of two sizes
 routing.pte                       gates and nets whose logits are numbers of the image (data.py: which ones)
 """
 
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 
@@ -25,16 +27,19 @@ from tests.native.data import (
     ROUTING_IMAGE,
     ROUTING_WIDTHS,
 )
+from train.spec import SupernetSpec
 
-PRECISIONS = {"first": ("fp32", "int8"), "second": ("fp32",)}
+KERNELS = replace(SPEC, name="kernels", stages=(SPEC.stages[0], replace(SPEC.stages[1], depth=2, kernels=(3, 5))))
+BOTH = ("fp32", "int8")
+BUNDLES = {"first": (SPEC, BOTH), "second": (SPEC, ("fp32",)), "kernels": (KERNELS, BOTH)}
 
 
-def write_bundle(name: str, seed: int, precisions: tuple[str, ...]) -> None:
-    """Write the bundle of a golden supernet with random weights."""
-    widths = tuple(range(SPEC.n_widths))
-    classes = tuple(f"class {index}" for index in range(SPEC.classes))
+def write_bundle(name: str, seed: int, spec: SupernetSpec, precisions: tuple[str, ...]) -> None:
+    """Write the bundle of a supernet with random weights."""
+    widths = tuple(range(spec.n_widths))
+    classes = tuple(f"class {index}" for index in range(spec.classes))
     request = Request(widths, "executorch", precisions, classes)
-    build_bundle(trained_like(SPEC, seed), request, noise_images(SPEC, 4, seed), NETWORKS / name)
+    build_bundle(trained_like(spec, seed), request, noise_images(spec, 4, seed), NETWORKS / name)
 
 
 class Part(nn.Module):
@@ -64,8 +69,8 @@ def main() -> None:
     rmtree(DATA, ignore_errors=True)
     DATA.mkdir()
     Path(ROUTING).write_bytes(routing_program())
-    for seed, (name, precisions) in enumerate(PRECISIONS.items()):
-        write_bundle(name, seed, precisions)
+    for seed, (name, (spec, precisions)) in enumerate(BUNDLES.items()):
+        write_bundle(name, seed, spec, precisions)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from convert import SliceError
 from convert.fold import weight_slice
-from convert.slice_plan import plan_programs, weight_levels, whole_program
+from convert.slice_plan import plan_programs, whole_program
 from convert.static_module import static_module
 from tests.convert.supernets import trained_like
 from tests.train.networks import MICRO, MICRO_STAGE, coloured_images, normal_images
@@ -91,14 +90,6 @@ def test_a_restricted_network_has_the_kernels_of_its_widths_alone() -> None:
     for index, width in enumerate((1, 3)):
         gate = next(layer for layer in SPEC.layers if layer.name == "gate")
         assert both.macs(index) == SPEC.macs(width) - gate.macs(width)
-
-
-def test_widths_of_several_kernels_cannot_be_nested_yet_and_those_of_one_can() -> None:
-    with pytest.raises(
-        SliceError, match=rf"layer {LAYER}: its kernel is 3 pixels wide .* and 7 at others, .* --widths"
-    ):
-        weight_levels(plan_programs(SPEC, range(SPEC.n_widths)))
-    assert weight_levels(plan_programs(SPEC, [2, 3]))[LAYER].out_channels == (8, 10)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from edge.bundle.litert.block_places import expand
 from edge.bundle.litert.flatbuffer import GraphFile, Program, doubting, read, write
-from edge.bundle.litert.nested_layout import expand
 from edge.bundle.litert.soundness import DENSIFY, check_sound
 from edge.errors import BundleError
 

@@ -6,16 +6,21 @@ rows × B columns, each stored as [kh, kw, R, B]. LiteRT describes level k of th
 block rows (a row repeats once per level that extends it), each with its list of block columns. The stock DENSIFY
 operator expands it at start-up.
 
-Three cases, cheapest first:
+Four cases, cheapest first:
     one level or equal I    a plain prefix of the row-major weight: no sparsity, no DENSIFY
     depthwise [1,kh,kw,C]   stored channel-major; dense "sparsity" with the channel first in the traversal
+    and kernels sliced      L-order as well, with blocks of B channels for rows and the kernel's pixels for columns
     everything else         L-order blocks
+
+`block_places` reads all of them back.
 """
 
-import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -42,12 +47,8 @@ class NestedLayout:
     ins: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        for what, levels in (("output", self.outs), ("input", self.ins)):
-            if len(set(levels)) > 1 and largest_block(levels) < MIN_SLICED_BLOCK:
-                raise BundleError(
-                    f"layer {self.name}: no block of {MIN_SLICED_BLOCK} or more divides every {what} width of "
-                    f"{sorted(set(levels))}; use widths that are multiples of 8"
-                )
+        _check_divisible(self.name, "output", self.outs)
+        _check_divisible(self.name, "input", self.ins)
 
     @property
     def is_plain_prefix(self) -> bool:
@@ -117,6 +118,100 @@ class NestedLayout:
         return table
 
 
+@dataclass(frozen=True)
+class DepthwiseLayout:
+    """Where one depthwise weight [C, 1, k, k] lies over its levels, narrow → wide.
+
+    With one kernel size that is channel-major, as the weight is; otherwise L-order.
+    """
+
+    name: str
+    """The layer, for errors."""
+    channels: tuple[int, ...]
+    kernels: tuple[int, ...]
+    """Sides of the square kernels, odd; a smaller one is the centre of a larger one."""
+
+    def __post_init__(self) -> None:
+        _check_divisible(self.name, "output", self.channels)
+
+    @property
+    def is_plain_prefix(self) -> bool:
+        """Return whether LiteRT's own order makes every level a prefix: channels are innermost in it."""
+        return self.channels[0] == self.channels[-1] and not self._slices_kernels
+
+    @property
+    def _slices_kernels(self) -> bool:
+        return self.kernels[0] != self.kernels[-1]
+
+    @property
+    def block(self) -> int:
+        """Return B: the largest block that divides the channels of every level."""
+        return largest_block(self.channels)
+
+    def store(self, weight: Int8) -> Int8:
+        """Return the widest weight [C, 1, k, k] as one flat buffer; level k is its first `size(k)` values."""
+        if not self._slices_kernels:
+            return weight.reshape(-1)
+        centre = self.kernels[-1] // 2
+        parts = []
+        for c0, c1, pixels in (piece for level in self._pieces for piece in level):
+            rows, columns = (np.array(pixels) + centre).T
+            piece = weight[c0:c1, 0, rows, columns].reshape(-1, self.block, len(pixels))
+            parts.append(piece.transpose(0, 2, 1).reshape(-1))
+        return np.concatenate(parts)
+
+    def size(self, level: int) -> int:
+        """Return how many values the prefix of `level` holds."""
+        return self.channels[level] * self.kernels[level] ** 2
+
+    @cached_property
+    def _pieces(self) -> list[list[tuple[int, int, list[tuple[int, int]]]]]:
+        """Per level, in storage order, what it adds: channels c0 … c1, and their pixels, counted from the centre."""
+        levels, c0, k0 = [], 0, 0
+        for c1, k1 in zip(self.channels, self.kernels, strict=True):
+            wider = [(0, c0, _ring(k0, k1))] if c0 and k1 > k0 else []
+            taller = [(c0, c1, _ring(0, k1))] if c1 > c0 else []
+            levels.append(wider + taller)
+            c0, k0 = c1, k1
+        return levels
+
+    def sparsity(self, level: int) -> Any:
+        """Return the sparsity table (schema.SparsityParametersT) that reads `level` from its prefix.
+
+        Levels of one kernel size have the index vectors of the widest of them: the file then holds these once.
+        """
+        kernel, block = self.kernels[level], self.block
+        if not self._slices_kernels:
+            return depthwise_sparsity(self.channels[level], kernel, kernel)
+        table = schema.SparsityParametersT()
+        table.traversalOrder, table.blockMap = np.array([0, 3, 1, 2, 4], np.int32), np.array([3], np.int32)
+        if kernel == self.kernels[0]:
+            table.dimMetadata = [_dense(size) for size in (1, self.channels[level] // block, kernel, kernel, block)]
+            return table
+        channels: list[int] = []
+        rows: list[int] = []
+        columns: list[int] = []
+        row_segments, column_segments, counts = [0], [0], []
+        for pieces in self._pieces[: bisect_right(self.kernels, kernel)]:
+            for c0, c1, pixels in pieces:
+                for channel in range(c0 // block, c1 // block):
+                    channels.append(channel)
+                    for row, line in groupby(pixels, key=itemgetter(0)):
+                        rows.append(row + kernel // 2)
+                        columns += [column + kernel // 2 for _, column in line]
+                        column_segments.append(len(columns))
+                    row_segments.append(len(rows))
+            counts.append(len(channels))
+        table.dimMetadata = [
+            _dense(1),
+            _compressed(np.array([0, counts[level]]), np.array(channels)),
+            _compressed(np.array(row_segments), np.array(rows)),
+            _compressed(np.array(column_segments), np.array(columns)),
+            _dense(block),
+        ]
+        return table
+
+
 def depthwise_sparsity(channels: int, kh: int, kw: int) -> Any:
     """Return the table that reads a depthwise filter [1, kh, kw, C] from channel-major bytes [C, 1, kh, kw]."""
     table = schema.SparsityParametersT()
@@ -130,84 +225,18 @@ def largest_block(levels: Sequence[int]) -> int:
     return next(block for block in BLOCKS if all(level % block == 0 for level in levels))
 
 
-@dataclass(frozen=True)
-class BlockPlaces:
-    """Where the stored blocks of a nested weight belong: block i at row `rows[i]`, column `columns[i]` of the grid."""
-
-    grid: tuple[int, int]
-    block: tuple[int, int]
-    """(R, B): rows and columns of one block."""
-    rows: Index
-    columns: Index
+def _check_divisible(layer: str, what: str, levels: Sequence[int]) -> None:
+    if len(set(levels)) > 1 and largest_block(levels) < MIN_SLICED_BLOCK:
+        raise BundleError(
+            f"layer {layer}: no block of {MIN_SLICED_BLOCK} or more divides every {what} width of "
+            f"{sorted(set(levels))}; use widths that are multiples of 8"
+        )
 
 
-def places(stored: int, shape: Sequence[int], sparsity: Any) -> BlockPlaces | None:
-    """Return where each block belongs in the weight that a sparse tensor of this file family stands for.
-
-    stored: number of values in its buffer. shape: [O, kh, kw, I]; or [1, kh, kw, C] for depthwise, whose values have no
-    blocks (None). Tables come from strangers: every index is checked, and every value of the weight has exactly one
-    place. Only the two table forms above are understood; others are a BundleError. Builds no weight.
-    """
-    sizes = [int(size) for size in shape]
-    if len(sizes) != 4 or min(sizes) < 1:
-        raise BundleError(f"a nested weight has four sizes from 1 on, not {sizes}")
-    if stored < math.prod(sizes):
-        raise BundleError(f"a nested weight of shape {sizes} needs {math.prod(sizes)} values; its buffer has {stored}")
-    order, block_map = (
-        [] if numbers is None else list(numbers) for numbers in (sparsity.traversalOrder, sparsity.blockMap)
-    )
-    dense = [int(d.denseSize) if d.format == schema.DimensionType.DENSE else None for d in sparsity.dimMetadata]
-    outs, kh, kw, ins = sizes
-    if order == [3, 0, 1, 2] and not block_map and dense == [ins, outs, kh, kw]:
-        return None
-    if order != [0, 3, 1, 2, 4, 5] or block_map != [0, 3] or len(dense) != 6:
-        raise BundleError(f"a sparse tensor with traversal order {order} and block map {block_map} is no nested weight")
-    taps, block = dense[2:4], dense[4:]
-    rows_per, columns_per = (size or 0 for size in block)
-    if taps != [kh, kw] or rows_per < 1 or columns_per < 1 or outs % rows_per or ins % columns_per:
-        raise BundleError(f"nested blocks {[*taps, *block]} do not fit a weight of shape {sizes}")
-    grid = outs // rows_per, ins // columns_per
-    rows, columns = _block_indices(sparsity.dimMetadata, grid[0] * grid[1])
-    inside = rows.min() >= 0 and columns.min() >= 0 and rows.max() < grid[0] and columns.max() < grid[1]
-    if not inside or np.unique(rows * grid[1] + columns).size != rows.size:
-        raise BundleError(f"nested index vectors of a weight of shape {sizes} point outside it or at one block twice")
-    return BlockPlaces(grid, (rows_per, columns_per), rows, columns)
-
-
-def expand(stored: Int8, shape: Sequence[int], sparsity: Any) -> Int8:
-    """Return the dense weight that a sparse tensor of this file family stands for; shapes and errors as `places`."""
-    found = places(stored.size, shape, sparsity)
-    outs, kh, kw, ins = (int(size) for size in shape)
-    values = stored[: outs * kh * kw * ins]
-    if found is None:
-        return values.reshape(ins, outs, kh, kw).transpose(1, 2, 3, 0)
-    dense = np.empty((*found.grid, kh, kw, *found.block), np.int8)
-    dense[found.rows, found.columns] = values.reshape(-1, kh, kw, *found.block)
-    return np.ascontiguousarray(dense.transpose(0, 4, 2, 3, 1, 5)).reshape(outs, kh, kw, ins)
-
-
-def _block_indices(dimensions: Sequence[Any], blocks: int) -> tuple[Index, Index]:
-    """Return the block row and the block column of each of a weight's blocks.
-
-    Index vectors are cut to what `blocks` blocks can use before anything is made of them: they may have any length.
-    """
-    for dimension in dimensions[:2]:
-        if (
-            dimension.format != schema.DimensionType.SPARSE_CSR
-            or dimension.arraySegments is None
-            or dimension.arrayIndices is None
-        ):
-            raise BundleError("a nested weight needs compressed block rows and columns")
-    outer, rows, segments, columns = (
-        vector.values for dimension in dimensions[:2] for vector in (dimension.arraySegments, dimension.arrayIndices)
-    )
-    n = int(outer[1]) if len(outer) == 2 and outer[0] == 0 else 0
-    if not 0 < n <= min(len(rows), len(segments) - 1, blocks):
-        raise BundleError(f"nested index vectors do not describe a weight of {blocks} blocks")
-    starts = np.asarray(segments[: n + 1], np.int64)
-    if starts[0] != 0 or (np.diff(starts) < 0).any() or starts[n] != blocks or blocks > len(columns):
-        raise BundleError(f"nested index vectors do not name the {blocks} blocks of their weight")
-    return np.repeat(np.asarray(rows[:n], np.int64), np.diff(starts)), np.asarray(columns[:blocks], np.int64)
+def _ring(inner: int, outer: int) -> list[tuple[int, int]]:
+    """Return the pixels that a kernel of side `outer` has and one of side `inner` (0: none) has not, row by row."""
+    reach = range(-(outer // 2), outer // 2 + 1)
+    return [(row, column) for row in reach for column in reach if max(abs(row), abs(column)) > (inner - 1) // 2]
 
 
 def _dense(size: int) -> Any:

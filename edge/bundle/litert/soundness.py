@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from edge.bundle.litert.block_places import places
 from edge.bundle.litert.flatbuffer import Constants, GraphFile, Program, doubting
-from edge.bundle.litert.nested_layout import places
 from edge.bundle.manifest import MAX_ELEMENTS
 from edge.errors import BundleError
 
@@ -38,7 +38,7 @@ def check_sound(file: GraphFile) -> None:
     """Raise a BundleError that names program and tensor (or operator) unless a runtime may open these programs.
 
     Every shape is bounded, every index in range, every constant as long as its tensor needs and never written to, every
-    value given before it is read, and every nested weight as `nested_layout.places` demands.
+    value given before it is read, and every nested weight as `block_places.places` demands.
     """
     for program in file.programs:
         with _at(f"program {program.name}"):

@@ -1,11 +1,12 @@
-"""`dsnet-recipe/1`: how to cut every constant of every width from a store, and how to rebuild a runtime's plain files.
+"""`dsnet-recipe`: how to cut every constant of every width from a store, and how to rebuild a runtime's plain files.
 
-docs/bundle.md specifies it for readers in any language; `NestedWeights` is the one in Python.
+docs/bundle.md specifies it for readers in any language; `NestedWeights` is the one in Python. Version 2 adds
+`positions`; a recipe without them is written as version 1, which readers of both know.
 """
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -16,7 +17,9 @@ from pydantic import Field, model_validator
 from edge.bundle.archive import MAX_RATIO, RATIO_FREE_BYTES, path_problem
 from edge.bundle.manifest import Record, Sha256
 
-FORMAT = "dsnet-recipe/1"
+FORMAT = "dsnet-recipe/2"
+"""The newest format."""
+WITHOUT_POSITIONS = "dsnet-recipe/1"
 ALIGNMENT = 64
 """Of every tensor in the store, in bytes: a cache line, and more than any kernel asks for."""
 MAX_ENTRIES = 1 << 16
@@ -60,7 +63,10 @@ class StoredTensor(Record):
 
 
 class Slice(Record):
-    """One constant of a program: tensor[:a, :b, :c], copied densely, times a scale, rounded, where it says so."""
+    """One constant of a program: tensor[:a, :b, :c], copied densely, times a scale, rounded, where it says so.
+
+    With `positions`, tensor[:a, positions, :c].
+    """
 
     key: str = Field(pattern=r"^[A-Za-z0-9_]{1,96}$")
     """What the runtime calls it: the SHA-256 of its bytes, after `scale_` for ExecuTorch's per-channel scales."""
@@ -71,6 +77,13 @@ class Slice(Record):
     axis: Literal[0, 2] | None = None
     cast: Literal["float16"] | None = None
     """What the float32 result is rounded to, to nearest, ties to even."""
+    positions: Annotated[list[Offset], Field(max_length=MAX_ENTRIES)] | None = None
+    """Which position of the tensor each of the b positions is, no one twice. None: the first b, in their order."""
+
+
+def format_for(slices: Iterable[Slice]) -> str:
+    """Return the oldest format in which these slices can be written."""
+    return WITHOUT_POSITIONS if all(piece.positions is None for piece in slices) else FORMAT
 
 
 class PlainFile(Record):
@@ -127,6 +140,8 @@ class Recipe(Record):
         tensor = self.tensors[piece.tensor]
         if any(taken > there for taken, there in zip(piece.shape, tensor.shape, strict=True)):
             yield f"takes {piece.shape} of {tensor.shape}"
+        if piece.positions is not None:
+            yield from self._position_problems(piece.positions, piece.shape[1], tensor.shape[1])
         if (piece.scale is None) != (piece.axis is None):
             yield "scale and axis go together"
         if piece.scale is not None and piece.axis is not None:
@@ -140,6 +155,12 @@ class Recipe(Record):
                 yield f"a scale of shape {scale.shape} for {piece.shape[piece.axis]} elements"
         if piece.cast is not None and self._dtype_before_cast(piece) != "float32":
             yield f"a cast to {piece.cast} of what is {self._dtype_before_cast(piece)}; it must be float32"
+
+    def _position_problems(self, positions: list[int], taken: int, there: int) -> Iterator[str]:
+        if self.format.partition(".")[0] == WITHOUT_POSITIONS:
+            yield f"positions, which {WITHOUT_POSITIONS} has not; they need {FORMAT}"
+        if len(positions) != taken or len(set(positions)) != taken or max(positions, default=0) >= there:
+            yield f"its positions are not {taken} different ones of {there}"
 
     def _file_problems(self, file: PlainFile) -> Iterator[str]:
         if (problem := path_problem(file.path)) is not None:

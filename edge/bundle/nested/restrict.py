@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from edge.bundle.nested.recipe import ALIGNMENT, PlainFile, Slice, StoredTensor
+from edge.bundle.nested.recipe import ALIGNMENT, PlainFile, Slice, StoredTensor, format_for
 from edge.bundle.nested.weights import NestedWeights
 
 Ranges = dict[int, list[int]]
@@ -23,11 +23,13 @@ def restrict(weights: NestedWeights, paths: Collection[str]) -> NestedWeights:
     tensors = _numbers(ranges)
     store, stored = _cut(weights, ranges)
     template, moved = _moved(weights.template, files, slices)
+    renumbered = [_renumbered(recipe.slices[index], tensors) for index in slices]
     smaller = {
+        "format": format_for(renumbered),
         "store_bytes": len(store),
         "template_bytes": len(template),
         "tensors": stored,
-        "slices": [_renumbered(recipe.slices[index], tensors) for index in slices],
+        "slices": renumbered,
         "files": moved,
     }
     return NestedWeights(recipe.model_copy(update=smaller), store, template)
@@ -42,7 +44,8 @@ def _ranges(slices: Iterable[Slice]) -> Ranges:
     """Return the smallest range of every tensor that holds all of these slices and their scales."""
     found: Ranges = {}
     for piece in slices:
-        reached = [(piece.tensor, piece.shape)]
+        a, b, c = piece.shape
+        reached = [(piece.tensor, [a, b if piece.positions is None else max(piece.positions) + 1, c])]
         if piece.scale is not None and piece.axis is not None:
             reached.append((piece.scale, [1, 1, piece.shape[piece.axis]]))
         for tensor, shape in reached:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from common import sha256_bytes
-from edge.bundle.nested.recipe import DTYPES, FORMAT, PlainFile, Recipe
+from edge.bundle.nested.recipe import DTYPES, FORMAT, WITHOUT_POSITIONS, PlainFile, Recipe
 from edge.bundle.records import MAX_JSON_BYTES, parse_record
 from edge.errors import BundleError
 
@@ -57,7 +57,7 @@ class NestedWeights:
         """Return the bytes of one constant."""
         piece = self.recipe.slices[index]
         a, b, c = piece.shape
-        values = self.tensor(piece.tensor)[:a, :b, :c]
+        values = self.tensor(piece.tensor)[:a, piece.positions or slice(b), :c]
         if piece.scale is not None:
             assert piece.axis is not None
             scale = self.tensor(piece.scale)[0, 0, : piece.shape[piece.axis]]
@@ -105,7 +105,7 @@ class NestedWeights:
 def parse_recipe(data: bytes, origin: str) -> Recipe:
     """Return the checked recipe in `data`; a BundleError, in one line, for anything else."""
     _check_size(len(data), origin)
-    return parse_record(data, Recipe, FORMAT, origin)
+    return parse_record(data, Recipe, FORMAT, origin, oldest=WITHOUT_POSITIONS)
 
 
 def _check_size(size: int, origin: str) -> None:

@@ -7,7 +7,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from edge.bundle.litert.flatbuffer import Constants, GraphFile, Program, write
 from edge.bundle.litert.hydrate import hydrate_program
-from edge.bundle.litert.nested_layout import NestedLayout, depthwise_sparsity
+from edge.bundle.litert.nested_layout import DepthwiseLayout, NestedLayout, depthwise_sparsity
 
 SIZE = 6
 OP = schema.BuiltinOperator
@@ -52,6 +52,30 @@ def test_each_level_of_a_depthwise_convolution_answers_as_its_plain_weight(kerne
         image = generator.integers(-128, 128, (1, SIZE, SIZE, channels)).astype(np.int8)
         dense = weight[:channels].transpose(1, 2, 0)[None]
         check(data, f"tail_{channels:02d}", image, plain_answer(dense, image, OP.DEPTHWISE_CONV_2D))
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernels"),
+    [((8, 16, 24), (3, 5, 5)), ((4, 4, 8, 12), (1, 3, 3, 7)), ((32, 64, 96, 128), (3, 3, 5, 5))],
+    ids=lambda levels: "-".join(map(str, levels)),
+)
+def test_each_level_of_channels_and_kernels_answers_as_its_plain_weight(
+    channels: tuple[int, ...], kernels: tuple[int, ...]
+) -> None:
+    generator = np.random.default_rng(0)
+    weight = generator.integers(-127, 128, (channels[-1], 1, kernels[-1], kernels[-1])).astype(np.int8)
+    layout = DepthwiseLayout("depthwise", channels, kernels)
+    stored, constants, programs = layout.store(weight), Constants(), []
+    levels = list(enumerate(zip(channels, kernels, strict=True)))
+    for level, (c, k) in levels:
+        prefix, name = stored[: layout.size(level)], f"tail_{level:02d}"
+        programs.append(program(name, (1, k, k, c), prefix, layout.sparsity(level), constants, OP.DEPTHWISE_CONV_2D))
+    data, _ = write(GraphFile(programs, constants), shared=True)
+    for level, (c, k) in levels:
+        image = generator.integers(-128, 128, (1, SIZE, SIZE, c)).astype(np.int8)
+        centre = slice((kernels[-1] - k) // 2, (kernels[-1] + k) // 2)
+        dense = weight[:c, 0, centre, centre].transpose(1, 2, 0)[None]
+        check(data, f"tail_{level:02d}", image, plain_answer(dense, image, OP.DEPTHWISE_CONV_2D))
 
 
 def check(data: bytes, name: str, image: np.ndarray, expected: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from common import sha256_bytes
-from edge.bundle.nested.recipe import FORMAT
+from edge.bundle.nested.recipe import WITHOUT_POSITIONS
 from edge.bundle.nested.weights import NestedWeights, parse_recipe
 
 WEIGHT = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 7
@@ -33,7 +33,7 @@ def fields() -> dict[str, Any]:
     cut = WEIGHT[:1, :, :2].tobytes()
     plain = b"head" + cut + b"middle" + INTEGERS.tobytes() + b"end"
     return {
-        "format": FORMAT,
+        "format": WITHOUT_POSITIONS,
         "store_bytes": len(store()),
         "template_bytes": len(stream(literals)),
         "tensors": [

@@ -1,6 +1,7 @@
 """What a recipe cuts from a store, against NumPy; what it rebuilds, against the bytes; and every recipe to refuse."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common import sha256_bytes
 from edge import BundleError
 from edge.bundle.nested.recipe import FORMAT
 from edge.bundle.nested.weights import NestedWeights, parse_recipe
@@ -49,6 +51,38 @@ def test_a_cast_rounds_ties_to_even_keeps_subnormals_and_overflows_to_infinity()
     }
     weights = NestedWeights(parse_recipe(json.dumps(recipe).encode(), "recipe.json"), values.tobytes(), b"0")
     assert weights.slice(0) == expected.tobytes(), np.frombuffer(weights.slice(0), np.float16)
+
+
+def gathered(*positions: int, index: int = 0, **fields: Any) -> Change:
+    """Return a change that gives a slice of the first tensor these positions, in a recipe of version 2."""
+
+    def change(recipe: dict[str, Any]) -> None:
+        recipe["format"] = FORMAT
+        recipe["slices"][index] |= {"positions": list(positions), **fields}
+
+    return change
+
+
+def test_positions_say_which_of_the_tensors_each_of_a_slices_is() -> None:
+    assert opened(gathered(2, 0, 1)).slice(0) == WEIGHT[:1, [2, 0, 1], :2].tobytes()
+    assert opened(gathered(2, index=1)).slice(1) == (WEIGHT[:, 2:] * SCALE[:2, None, None]).tobytes()
+
+
+def test_positions_go_with_a_scale_and_a_cast() -> None:
+    fields = {"shape": [2, 2, 3], "scale": 2, "axis": 2, "cast": "float16"}
+    expected = (WEIGHT[:, [1, 0], :3] * SCALE).astype(np.float16)
+    assert opened(gathered(1, 0, index=3, **fields)).slice(3) == expected.tobytes()
+
+
+@pytest.mark.parametrize("folder", ["nested", "nested_positions"])
+def test_the_golden_files_are_rebuilt_and_every_slice_is_what_its_key_says(golden: Path, folder: str) -> None:
+    store, template, recipe, plain = (
+        (golden / folder / name).read_bytes() for name in ("store.bin", "template.bin", "recipe.json", "plain.bin")
+    )
+    weights = NestedWeights(parse_recipe(recipe, "recipe.json"), store, template)
+    assert weights.file("plain.bin") == plain
+    wrong = [key for key, index in weights.keys.items() if sha256_bytes(weights.slice(index)) != key[-64:]]
+    assert wrong == []
 
 
 def test_a_file_is_its_literals_with_slices_between() -> None:
@@ -111,6 +145,12 @@ def repeat_file(path: str) -> Change:
 MALFORMED = {
     "a tensor that ends after the store": (set_in("tensors", 3, shape=[1, 1, 9]), "tensor 3 is not aligned"),
     "a tensor at an odd place": (set_in("tensors", 3, offset=250), "tensor 3 is not aligned"),
+    "positions in version 1": (set_in("slices", 0, positions=[0, 1, 2]), "slice 0: positions, which dsnet-recipe/1"),
+    "a position outside": (gathered(0, 1, 3), "slice 0: its positions are not 3 different ones of 3"),
+    "a position twice": (gathered(0, 1, 1), "slice 0: its positions are not 3 different ones of 3"),
+    "a negative position": (gathered(0, 1, -1), "greater than or equal to 0"),
+    "a position too many": (gathered(0, 1, index=1), "slice 1: its positions are not 1 different ones"),
+    "no positions": (gathered(), "its positions are not 3 different ones"),
     "an unknown type": (set_in("tensors", 0, dtype="bfloat16"), "float32"),
     "a size of 2^62": (set_in("tensors", 0, shape=[1 << 62, 1, 1]), "less than"),
     "a size of nothing": (set_in("tensors", 0, shape=[0, 3, 4]), "greater than or equal to 1"),
@@ -152,11 +192,20 @@ def test_a_malformed_recipe_is_refused_in_one_line(change: Change, message: str)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"format": "dsnet-recipe/2"}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"format": "dsnet-recipe/3"}', b"\xff", b"[" * 100_000])
 def test_what_is_no_recipe_is_refused_in_one_line(text: bytes) -> None:
     with pytest.raises(BundleError) as caught:
         parse_recipe(text, "recipe.json")
     assert "\n" not in str(caught.value)
+
+
+@given(positions=st.lists(st.integers(-1, 4), max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_any_positions_give_the_slice_or_a_bundle_error(positions: list[int]) -> None:
+    try:
+        assert opened(gathered(*positions)).slice(0) == WEIGHT[:1, positions, :2].tobytes()
+    except BundleError as error:
+        assert sorted(positions) != [0, 1, 2], error
 
 
 @given(data=st.data())

@@ -12,7 +12,7 @@ from convert.executorch.lower import Task, lower, lower_all
 from convert.images import CheckImages
 from convert.slice_plan import plan_programs
 from edge.bundle.verify import verify
-from tests.convert.supernets import images, trained_like
+from tests.convert.supernets import images, trained_like, with_kernels
 from tests.train.networks import MICRO, MICRO_V2
 from train.spec import SideGateSpec, SupernetSpec
 
@@ -26,8 +26,9 @@ SIDE_GATE = replace(MICRO_V2, side_gate=SideGateSpec(choices=(0, 2), resolution=
         (SIDE_GATE, ["gate", "net_00", "net_02"]),
         (replace(MICRO, gate=None, activation="hardswish"), ["net_00", "net_02"]),
         (replace(MICRO, batch_norm="switchable", gate=None), ["net_00", "net_02"]),
+        (with_kernels(replace(MICRO, gate=None, stages=MICRO.stages[1:2]), 0, (3, 3, 5, 5, 5)), ["net_00", "net_02"]),
     ],
-    ids=["side gate", "no gate", "gammas of several signs"],
+    ids=["side gate", "no gate", "gammas of several signs", "kernels of several sizes"],
 )
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_network_of_another_kind_converts_and_verifies(

@@ -77,17 +77,20 @@ class JsonNode private constructor(private val value: Json, private val parent: 
 
 /**
  * The record in [data], whose `format` must be [format], such as "dsnet-bundle/1": later minor versions may add fields,
- * which are ignored; a higher major version is refused by name.
+ * which are ignored; a higher major version is refused by name, one below that of [oldest] as unknown.
  *
  * @throws BundleException for anything but strict JSON of this format
  */
-fun parseRecord(data: ByteArray, format: String, origin: String): JsonNode {
+fun parseRecord(data: ByteArray, format: String, origin: String, oldest: String = format): JsonNode {
     val record = JsonNode(parseJson(data, origin), origin)
     val found = record["format"].text()
     val (family, major) = format.split('/')
     val version = Regex("${Regex.escape(family)}/([0-9]{1,6})(\\.[0-9]{1,6})?").matchEntire(found)
     val number = version?.groupValues?.get(1)?.toInt() ?: 0
-    if (number < major.toInt()) record.refuse("format is ${shown(found)}; valid: '$format'")
+    if (number < oldest.substringAfter('/').toInt()) {
+        val valid = setOf(oldest, format).joinToString(" to ") { "'$it'" }
+        record.refuse("format is ${shown(found)}; valid: $valid")
+    }
     if (number > major.toInt()) record.refuse("$found is newer than this reader ($format); update the app")
     return record
 }

@@ -3,7 +3,7 @@ package io.github.dsnetedge.core.nested
 import io.github.dsnetedge.core.BundleException
 
 /**
- * `dsnet-recipe/1`: how to cut every constant of every width from a store, and how to rebuild a runtime's plain files
+ * `dsnet-recipe/1` and `/2`: how to cut every constant of every width from a store, and how to rebuild a runtime's plain files
  * (docs/bundle.md, "Nested weights outside of a runtime's file"). [readRecipe] checks that it holds together.
  */
 class Recipe internal constructor(
@@ -43,7 +43,14 @@ enum class Axis(val number: Int) { ROWS(0), COLUMNS(2) }
 data class Scale(val tensor: Int, val axis: Axis)
 
 /** One constant of a program: the first rows, positions and columns of a tensor, times a scale where it says so. */
-data class Slice(val key: String, val tensor: Int, val shape: Shape, val scale: Scale?)
+data class Slice(
+    val key: String,
+    val tensor: Int,
+    val shape: Shape,
+    val scale: Scale?,
+    /** Which position of the tensor each of the slice's is; null where they are the first ones in their order. */
+    val positions: List<Int>?,
+)
 
 /** So many literal bytes, then a slice. */
 data class Piece(val literalBytes: Int, val slice: Int)

@@ -6,7 +6,10 @@ import io.github.dsnetedge.core.bundle.fileNameProblem
 import io.github.dsnetedge.core.json.JsonNode
 import io.github.dsnetedge.core.json.parseRecord
 
-const val RECIPE_FORMAT = "dsnet-recipe/1"
+const val RECIPE_FORMAT = "dsnet-recipe/2"
+
+/** The oldest that is read, too. */
+private const val WITHOUT_POSITIONS = "dsnet-recipe/1"
 
 private const val ALIGNMENT = 64
 private const val MAX_ENTRIES = 1 shl 16
@@ -26,11 +29,12 @@ private val KEY = Regex("[A-Za-z0-9_]{1,96}")
  * @throws BundleException for anything else
  */
 fun readRecipe(data: ByteArray, origin: String = "recipe.json"): Recipe {
-    val node = parseRecord(data, RECIPE_FORMAT, origin)
+    val node = parseRecord(data, RECIPE_FORMAT, origin, oldest = WITHOUT_POSITIONS)
+    val hasPositions = node["format"].text().substringBefore('.') != WITHOUT_POSITIONS
     val storeBytes = node["store_bytes"].int(SIZE)
     val templateBytes = node["template_bytes"].int(SIZE)
     val tensors = node["tensors"].list(0..MAX_ENTRIES).map { readTensor(it, storeBytes) }
-    val slices = node["slices"].list(0..MAX_ENTRIES).map { readSlice(it, tensors) }
+    val slices = node["slices"].list(0..MAX_ENTRIES).map { readSlice(it, tensors, hasPositions) }
     val unfilled = Recipe(storeBytes, templateBytes, tensors, slices, emptyList())
     val files = node["files"].list(0..MAX_ENTRIES).map { readFile(it, unfilled) }
     if (slices.distinctBy { it.key }.size < slices.size) node.refuse("two slices have one key")
@@ -61,14 +65,19 @@ private fun bytes(node: JsonNode, shape: Shape, type: ElementType): Long =
         (product * size).also { if (it > MAX_BYTES) node.refuse("has more than $MAX_BYTES bytes") }
     }
 
-private fun readSlice(node: JsonNode, tensors: List<StoredTensor>): Slice {
+private fun readSlice(node: JsonNode, tensors: List<StoredTensor>, hasPositions: Boolean): Slice {
     val slice = Slice(
         key = node["key"].matching(KEY),
         tensor = node["tensor"].index(tensors),
         shape = readShape(node["shape"]),
         scale = readScale(node, tensors),
+        positions = node.optional("positions")?.list(1..MAX_ENTRIES)?.map { it.int(OFFSET) },
     )
     val tensor = tensors[slice.tensor]
+    if (slice.positions != null) {
+        if (!hasPositions) node.refuse("positions, which $WITHOUT_POSITIONS has not; they need $RECIPE_FORMAT")
+        checkPositions(node, slice.positions, slice.shape.positions, tensor.shape.positions)
+    }
     if (slice.shape !in tensor.shape) node.refuse("takes ${slice.shape} of ${tensor.shape}")
     if (node.optional("cast") != null) node.refuse("a cast is for runtimes with float16, which this reader is not for")
     val scale = slice.scale ?: return slice
@@ -84,6 +93,12 @@ private fun readSlice(node: JsonNode, tensors: List<StoredTensor>): Slice {
         node.refuse("tensor ${scale.tensor} is no vector of $count elements")
     }
     return slice
+}
+
+private fun checkPositions(node: JsonNode, positions: List<Int>, taken: Int, there: Int) {
+    if (positions.size != taken || positions.toSet().size != taken || positions.max() >= there) {
+        node.refuse("its positions are not $taken different ones of $there")
+    }
 }
 
 private fun readScale(node: JsonNode, tensors: List<StoredTensor>): Scale? {

@@ -22,37 +22,39 @@ internal class SliceWriter(private val recipe: Recipe, private val store: ByteBu
     fun write(slice: Slice) {
         val tensor = recipe.tensors[slice.tensor]
         when (slice.scale) {
-            null -> copy(slice.shape, tensor)
-            else -> multiply(slice.shape, tensor, slice.scale)
+            null -> copy(slice, tensor)
+            else -> multiply(slice, tensor, slice.scale)
         }
         flush()
     }
 
     /** Dimensions that are taken whole make longer runs. */
-    private fun copy(taken: Shape, tensor: StoredTensor) {
+    private fun copy(slice: Slice, tensor: StoredTensor) {
+        val taken = slice.shape
         val (_, positions, columns) = tensor.shape
-        val isWholeRow = taken.columns == columns
+        val isWholeRow = taken.columns == columns && slice.positions == null
         val run = tensor.type.bytes * taken.columns
         when {
             isWholeRow && taken.positions == positions -> copyRun(tensor.offset, taken.rows * positions * run)
             isWholeRow -> repeat(taken.rows) { row -> copyRun(start(tensor, row, 0), taken.positions * run) }
-            else -> forEachRun(taken) { row, position -> copyRun(start(tensor, row, position), run) }
+            else -> forEachRun(slice) { row, position -> copyRun(start(tensor, row, position), run) }
         }
     }
 
     /** One float32 product per element, rounded to nearest (docs/bundle.md, "Nested weights", 2). */
-    private fun multiply(taken: Shape, tensor: StoredTensor, scale: Scale) {
+    private fun multiply(slice: Slice, tensor: StoredTensor, scale: Scale) {
+        val columns = slice.shape.columns
         val factors = recipe.tensors[scale.tensor].offset
-        forEachRun(taken) { row, position ->
+        forEachRun(slice) { row, position ->
             val start = start(tensor, row, position)
             when (scale.axis) {
                 Axis.ROWS -> {
                     val factor = store.getFloat(factors + row * Float.SIZE_BYTES)
-                    for (column in 0 until taken.columns) {
+                    for (column in 0 until columns) {
                         put(store.getFloat(start + column * Float.SIZE_BYTES) * factor)
                     }
                 }
-                Axis.COLUMNS -> for (column in 0 until taken.columns) {
+                Axis.COLUMNS -> for (column in 0 until columns) {
                     val place = column * Float.SIZE_BYTES
                     put(store.getFloat(start + place) * store.getFloat(factors + place))
                 }
@@ -60,9 +62,10 @@ internal class SliceWriter(private val recipe: Recipe, private val store: ByteBu
         }
     }
 
-    private inline fun forEachRun(taken: Shape, run: (row: Int, position: Int) -> Unit) {
-        for (row in 0 until taken.rows) {
-            for (position in 0 until taken.positions) run(row, position)
+    /** Calls [run] with each row and each of the tensor's positions that the slice has, in the slice's order. */
+    private inline fun forEachRun(slice: Slice, run: (row: Int, position: Int) -> Unit) {
+        for (row in 0 until slice.shape.rows) {
+            for (position in 0 until slice.shape.positions) run(row, slice.positions?.get(position) ?: position)
         }
     }
 
