@@ -61,10 +61,11 @@ class NestedStore:
     ) -> None:
         """Add a slice unless its key is there; `scaling` is scale and axis, or cast, where it has them.
 
-        `positions` says which of the first positions of the tensor each of the slice's is; None: they are in order.
+        `positions` says which of the tensor's positions each of the slice's is; None: the first ones in their order.
         """
         if key not in self.slices:
-            gathered = None if positions is None or list(positions) == sorted(positions) else list(positions)
+            named = list(positions or ())
+            gathered = None if named == list(range(len(named))) else named
             self.slices[key] = Slice(key=key, tensor=tensor, shape=list(shape), positions=gathered, **scaling)
 
     def add_the_rest(self, constants: Mapping[str, bytes]) -> None:

@@ -5,6 +5,8 @@ import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pytest
+
 from edge.bundle.nested.weights import parse_recipe
 from edge.bundle.reader import read_manifest
 from edge.errors import BundleError
@@ -46,8 +48,11 @@ def refusal(read: Callable[[], object]) -> str | None:
     return None
 
 
-def test_a_recipe_is_refused_exactly_when_python_refuses_it(tools: Tools, golden: Path, tmp_path: Path) -> None:
-    texts = mutants((golden / "nested" / "recipe.json").read_bytes())
+@pytest.mark.parametrize("folder", ["nested", "nested_positions"])
+def test_a_recipe_is_refused_exactly_when_python_refuses_it(
+    tools: Tools, golden: Path, folder: str, tmp_path: Path
+) -> None:
+    texts = mutants((golden / folder / "recipe.json").read_bytes())
     found = in_kotlin(tools, tmp_path, "recipe", texts)
     refused = 0
     for text, (name, error) in zip(texts, found.items(), strict=True):

@@ -1,9 +1,17 @@
 """Networks with weights as training leaves them: spread statistics, and a few negative batch-norm gammas."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from train.checkpoint import Checkpoint, expected_tensors
 from train.spec import SupernetSpec, load_spec
+
+
+def with_kernels(spec: SupernetSpec, stage: int, kernels: tuple[int, ...]) -> SupernetSpec:
+    """Return a network of which a stage's depthwise kernels are sliced, all but the first block's."""
+    stages = [replace(one, kernels=kernels) if place == stage else one for place, one in enumerate(spec.stages)]
+    return replace(spec, name=f"{spec.name}_kernels", stages=tuple(stages))
 
 
 def trained_like(spec: SupernetSpec | None = None, seed: int = 0) -> Checkpoint:

@@ -9,7 +9,7 @@ from convert import SliceError
 from convert.fold import fold
 from convert.quantized_weights import payload_at, quantize_weights, scale_at
 from convert.slice_plan import plan_programs
-from tests.convert.supernets import trained_like
+from tests.convert.supernets import trained_like, with_kernels
 
 CHECKPOINT = trained_like()
 SPEC, TENSORS = CHECKPOINT.spec, CHECKPOINT.tensors
@@ -25,6 +25,19 @@ def test_payload_times_scale_is_the_folded_weight_within_half_a_step(plan) -> No
         rebuilt = payload_at(weights[piece.name], piece) * scale
         error = float((np.abs(rebuilt - folded) / scale).max())
         assert error <= 0.5 + 1e-4, f"{piece.name}: off by {error:.4f} steps"
+
+
+def test_a_narrow_kernel_has_the_integers_in_the_centre_of_the_wide_one() -> None:
+    checkpoint = trained_like(with_kernels(SPEC, 2, (3, 3, 5, 7)))
+    plans = plan_programs(checkpoint.spec, range(4))
+    weights = quantize_weights(checkpoint.tensors, plans)
+    for plan in plans:
+        for piece in plan.layers:
+            scale = scale_at(weights[piece.name], checkpoint.tensors, piece, SPEC.bn_epsilon)[:, None, None, None]
+            folded, _ = fold(checkpoint.tensors, piece, SPEC.bn_epsilon)
+            assert (payload_at(weights[piece.name], piece).shape, piece.kernel) == (folded.shape, folded.shape[-1])
+            error = float((np.abs(payload_at(weights[piece.name], piece) * scale - folded) / scale).max())
+            assert error <= 0.5 + 1e-4, f"{plan.name} {piece.name}: off by {error:.4f} steps"
 
 
 def test_scales_stay_positive_whatever_the_signs_of_gamma() -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.bundle.reader import Bundle
+from edge.bundle.reader import Bundle, open_bundle
 from tests.native.conversation import Command, answers, images, load, load_plain
+from tests.native.data import NETWORKS
 
 TAILS = ("tail_00", "tail_01")
 
@@ -32,13 +33,14 @@ def outputs_of(
     return {unit: (folder / unit).read_bytes() for unit in units}
 
 
+@pytest.mark.parametrize("network", ["first", "kernels"])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("options", [(), ("--threads", "2"), ("--weight-cache",)])
 def test_slices_and_plain_files_give_equal_bytes(
-    runner: Command, first: Bundle, tail: str, precision: str, options: tuple[str, ...], tmp_path: Path
+    runner: Command, network: str, tail: str, precision: str, options: tuple[str, ...], tmp_path: Path
 ) -> None:
-    outputs = outputs_of(runner, first, tail, precision, tmp_path, *options)
+    outputs = outputs_of(runner, open_bundle(NETWORKS / network), tail, precision, tmp_path, *options)
     assert outputs["prefix"] == outputs["plain_prefix"]
     assert outputs[tail] == outputs[f"plain_{tail}"]
     assert any(outputs[tail])

@@ -47,6 +47,16 @@ def drop(*path: str | int) -> Change:
     return change
 
 
+def positions(values: Any) -> Change:
+    """Return the change to a recipe of version 2 whose first slice, of nine positions, has these."""
+
+    def change(recipe: dict[str, Any]) -> None:
+        recipe["format"] = "dsnet-recipe/2"
+        recipe["slices"][0]["positions"] = values
+
+    return change
+
+
 def repeat(name: str) -> Change:
     """Return the change that appends a list's first entry to it once more."""
     return lambda recipe: recipe[name].append(recipe[name][0])
@@ -60,7 +70,7 @@ def rename_a_file(path: str) -> Change:
 INT8_VECTOR = 17
 """Index of the first tensor of the recipe that is not float32."""
 BROKEN: dict[str, tuple[Change, str]] = {
-    "a newer format": (put("dsnet-recipe/2", "format"), "newer than this reader"),
+    "a newer format": (put("dsnet-recipe/3", "format"), "newer than this reader"),
     "an older format": (put("dsnet-recipe/0", "format"), 'valid: "dsnet-recipe/1"'),
     "another format": (put("dsnet-bundle/1", "format"), 'valid: "dsnet-recipe/1"'),
     "no format": (drop("format"), "the field format is missing"),
@@ -88,6 +98,14 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "a slice of tensor -1": (put(-1, "slices", 0, "tensor"), "tensor: expected an integer from 0"),
     "more than there is": (put([4, 9, 4], "slices", 0, "shape"), "takes 4 of 3 along axis 2"),
     "an empty slice": (put([4, 0, 3], "slices", 0, "shape"), "list of integers from 1"),
+    "positions in version 1": (put(list(range(9)), "slices", 0, "positions"), "positions need dsnet-recipe/2"),
+    "a position outside": (positions([*range(8), 9]), "positions: expected a list of integers from 0 to 8"),
+    "a position below zero": (positions([*range(8), -1]), "positions: expected a list of integers"),
+    "a position twice": (positions([*range(8), 7]), "its positions are not 9 different ones of 9"),
+    "too few positions": (positions(list(range(8))), "its positions are not 9 different ones of 9"),
+    "too many positions": (positions([*range(9), 0]), "its positions are not 9 different ones of 9"),
+    "no positions": (positions([]), "its positions are not 9 different ones of 9"),
+    "positions that are no list": (positions(3), "positions: expected a list"),
     "a scale without axis": (drop("slices", 0, "axis"), "scale and axis go together"),
     "an axis without scale": (drop("slices", 0, "scale"), "scale and axis go together"),
     "an axis between": (put(1, "slices", 0, "axis"), "axis: expected 0 or 2, found 1"),
@@ -184,6 +202,19 @@ def test_what_only_other_runtimes_have_is_refused(sanitized: Command, first: Bun
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps(recipe))
     assert reason in converse(sanitized, [load(first, "prefix", recipe=str(path))]).error
+
+
+def test_positions_in_another_order_give_other_bytes(sanitized: Command, first: Bundle, tmp_path: Path) -> None:
+    """The keys tell: in their order they are what the slice was, in another one they are not."""
+    path = tmp_path / "recipe.json"
+    command = load(first, "prefix", recipe=str(path))
+    recipe = json.loads(recipe_of(first))
+    positions(list(range(9)))(recipe)
+    path.write_text(json.dumps(recipe))
+    answers(sanitized, [command])
+    positions([1, 0, *range(2, 9)])(recipe)
+    path.write_text(json.dumps(recipe))
+    assert "is not what its key says" in converse(sanitized, [command]).error
 
 
 def test_unknown_fields_and_a_minor_version_are_accepted(sanitized: Command, first: Bundle, tmp_path: Path) -> None:

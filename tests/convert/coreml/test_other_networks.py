@@ -11,7 +11,7 @@ from convert.coreml.options import CoreMlOptions, Precision
 from edge.bundle.coreml.package import WEIGHTS
 from tests.convert.coreml.conversions import CLASSES, convert, outputs, packages_of, references, weights_of
 from tests.convert.coreml.mil_interpreter import Interpreter
-from tests.convert.supernets import images, trained_like
+from tests.convert.supernets import images, trained_like, with_kernels
 from train.checkpoint import Checkpoint
 from train.spec import GateSpec, StageSpec, SupernetSpec
 
@@ -42,6 +42,8 @@ NETWORKS: dict[str, tuple[SupernetSpec, Precision]] = {
     "mobilenet_v1": (MOBILENET_V1, "fp16"),
     "mobilenet_v2, relu6, residual, with a side gate": (MOBILENET_V2.with_side_gate((0, 1)), "int8"),
     "trunk gate, hardswish, 5x5": (GATED, "fp16"),
+    "kernels of several sizes": (with_kernels(GATED, 1, (3, 5)), "fp16"),
+    "kernels of several sizes, int8": (with_kernels(GATED, 1, (3, 5)), "int8"),
     "switchable": (replace(MOBILENET_V2, batch_norm="switchable"), "fp32"),
     "resnet_basic": (RESNET_BASIC, "fp16"),
     "resnet_bottleneck": (RESNET_BOTTLENECK, "int8"),

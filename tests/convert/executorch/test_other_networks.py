@@ -1,4 +1,4 @@
-"""Networks of other kinds: side gate, no gate, residual adds, max pool, gammas of several signs; several processes."""
+"""Networks of other kinds: side gate, no gate, residual adds, max pool, kernels, several signs; several processes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from convert.slice_plan import plan_programs
 from edge.bundle.executorch import pte
 from edge.bundle.reader import open_bundle
 from edge.bundle.verify import verify
-from tests.convert.supernets import images, trained_like
+from tests.convert.supernets import images, trained_like, with_kernels
 from tests.train.networks import MICRO, MICRO_V2
 from train.spec import GateSpec, SideGateSpec, StageSpec, SupernetSpec
 
@@ -34,8 +34,13 @@ KINDS = {
         ["net_00", "net_02"],
         ("fp32", "int8"),
     ),
+    "kernels of several sizes": (
+        with_kernels(replace(MICRO, gate=None, stages=MICRO.stages[1:2]), 0, (3, 3, 5, 5, 5)),
+        ["net_00", "net_02"],
+        ("fp32", "int8"),
+    ),
     "resnet_basic": (RESNET_BASIC, ["prefix", "tail_00", "tail_02"], ("int8",)),
-    "resnet_bottleneck": (RESNET_BOTTLENECK, ["prefix", "tail_00", "tail_02"], ("int8",)),
+    "resnet_bottleneck": (RESNET_BOTTLENECK, ["prefix", "tail_00", "tail_02"], ("fp32",)),
 }
 
 

@@ -1,4 +1,7 @@
-"""LiteRT bundles of the tiny network, from both front ends, looked at from outside with the stock runtime."""
+"""LiteRT bundles of the tiny network, from both front ends, looked at from outside with the stock runtime.
+
+And of a network whose kernels are sliced as well.
+"""
 
 import json
 import subprocess
@@ -16,18 +19,23 @@ from convert.slice_plan import plan_programs
 from convert.static_module import static_module
 from edge.bundle.litert.flatbuffer import read
 from edge.bundle.litert.hydrate import hydrate, hydrate_monolithic, hydrate_program
+from edge.bundle.litert.restrict import restrict
 from edge.bundle.reader import Bundle
 from edge.bundle.verify import verify
 from tests.conftest import REPOSITORY
-from tests.convert.litert.conversions import CHECKPOINT, IMAGES, converted
+from tests.convert.litert.conversions import CHECKPOINT, CHECKPOINTS, IMAGES, converted
 
 FRONTENDS = ("onnx2tf", "litert-torch")
 OLD_RUNTIME = REPOSITORY / ".venv" / "tflite-runtime-2.14" / "bin" / "python"
 
 
-@pytest.fixture(scope="module", params=FRONTENDS)
+@pytest.fixture(
+    scope="module",
+    params=[*((frontend, "ds_mbv1_tiny") for frontend in FRONTENDS), ("onnx2tf", "ds_mbv1_tiny_kernels")],
+    ids="-".join,
+)
 def bundle(request: pytest.FixtureRequest) -> Bundle:
-    return converted(request.param)
+    return converted(*request.param)
 
 
 def file_of(bundle: Bundle, precision: str) -> bytes:
@@ -124,23 +132,49 @@ def test_one_delegate_node_computes_each_program_nested_or_plain(bundle: Bundle,
 def test_the_converted_network_stays_close_to_the_float_one(bundle: Bundle, precision: str) -> None:
     import torch
 
-    data, spec = file_of(bundle, precision), CHECKPOINT.spec
+    checkpoint = CHECKPOINTS[bundle.manifest.model.name]
+    data, spec = file_of(bundle, precision), checkpoint.spec
     prefix, *tails = plan_programs(spec, range(4))
     with torch.no_grad():
-        features, _ = static_module(spec, prefix, CHECKPOINT.tensors)(torch.from_numpy(IMAGES[0]).permute(0, 3, 1, 2))
+        features, _ = static_module(spec, prefix, checkpoint.tensors)(torch.from_numpy(IMAGES[0]).permute(0, 3, 1, 2))
         for plan in tails:
-            expected = static_module(spec, plan, CHECKPOINT.tensors)(features).numpy()
+            expected = static_module(spec, plan, checkpoint.tensors)(features).numpy()
             found = run(data, plan.name, features=run(data, "prefix", image=IMAGES[0])["features"])["logits"]
             error = float(np.abs(found - expected).max() / np.abs(expected).max())
             # Eight bits over some twenty layers: each adds half a step, 1/254, of noise; √20 / 254 ≈ 2%, and head room.
             assert error < 0.15, f"{plan.name}: off by {error:.3f} of the largest logit"
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_kernels_of_every_size_are_read_from_one_start(precision: str) -> None:
+    data = file_of(converted("onnx2tf", "ds_mbv1_tiny_kernels"), precision)
+    file = read(data)
+    starts, shapes = set(), []
+    for program in file.programs:
+        for tensor in program.graph.tensors:
+            if tensor.sparsity is not None and list(tensor.sparsity.traversalOrder) == [0, 3, 1, 2, 4]:
+                constant = file.constants.data[tensor.buffer]
+                starts.add(constant.__array_interface__["data"][0])
+                shapes.append(tensor.shape.tolist())
+                assert constant.size == np.prod(tensor.shape)
+    assert (len(starts), sorted(shapes)) == (1, [[1, 3, 3, 32], [1, 3, 3, 48], [1, 5, 5, 64], [1, 7, 7, 96]])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_file_with_some_of_the_kernels_hydrates_to_the_same_bytes(precision: str) -> None:
+    bundle = converted("onnx2tf", "ds_mbv1_tiny_kernels")
+    data, programs = file_of(bundle, precision), bundle.artifact("litert", precision).programs
+    names = ["prefix", "tail_00", "tail_02"]
+    smaller, _ = restrict(data, [program for program in programs if program.name in names])
+    assert len(smaller) < len(data)
+    assert hydrate(smaller, names) == hydrate(data, names)
+
+
 def test_both_precisions_and_front_ends_share_one_set_of_integers() -> None:
     payloads = {}
     for frontend in FRONTENDS:
         for precision in PRECISIONS:
-            file = read(file_of(converted(frontend), precision))
+            file = read(file_of(converted(frontend, "ds_mbv1_tiny"), precision))
             constants = {c.tobytes() for c in file.constants.data if c.size >= 1024}
             payloads[frontend, precision] = constants
     common = set.intersection(*payloads.values())
@@ -195,7 +229,7 @@ def test_a_failed_conversion_leaves_the_bundle_as_it_was(tmp_path: Path) -> None
     from convert.images import CheckImages
     from edge.bundle.writer import write_manifest
 
-    before = converted("onnx2tf")
+    before = converted("onnx2tf", "ds_mbv1_tiny")
     write_manifest(tmp_path, before.manifest.model_copy(update={"artifacts": []}))
     manifest = (tmp_path / "manifest.json").read_bytes()
     broken = {

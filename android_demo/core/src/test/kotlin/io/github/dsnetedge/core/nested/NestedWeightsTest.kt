@@ -31,6 +31,13 @@ class NestedWeightsTest {
             bundle.manifest.artifacts.map { bundle to it }
         }
 
+    /** Slices with positions: version 2. */
+    private fun goldenPositions(): NestedWeights {
+        val folder = File(SharedFiles.golden, "nested_positions")
+        val recipe = readRecipe(File(folder, "recipe.json").readBytes())
+        return NestedWeights(recipe, File(folder, "store.bin"), File(folder, "template.bin"))
+    }
+
     @Test
     fun `the golden file is rebuilt to the byte`() {
         val found = ByteArrayOutputStream()
@@ -39,11 +46,19 @@ class NestedWeightsTest {
     }
 
     @Test
+    fun `the golden file of slices with positions is rebuilt to the byte`() {
+        val found = ByteArrayOutputStream()
+        goldenPositions().use { it.write(it.recipe.file("plain.bin"), found) }
+        val expected = File(SharedFiles.golden, "nested_positions/plain.bin").readBytes()
+        assertArrayEquals(expected, found.toByteArray())
+    }
+
+    @Test
     fun `every slice has the hash that is its key`() {
         val (bundle, artifact) = artifacts().first()
         fun path(role: WeightsRole) = bundle.verified(bundle.weights(artifact, role))
         val recipe = readRecipe(path(WeightsRole.RECIPE).readBytes())
-        val weights = listOf(golden(), NestedWeights(recipe, path(WeightsRole.STORE), path(WeightsRole.TEMPLATE)))
+        val weights = listOf(golden(), goldenPositions(), NestedWeights(recipe, path(WeightsRole.STORE), path(WeightsRole.TEMPLATE)))
         for (nested in weights) {
             for (slice in nested.recipe.slices) {
                 val bytes = ByteArrayOutputStream().also { nested.write(slice, it) }.toByteArray()

@@ -32,7 +32,10 @@ class RecipeReaderTest {
 
     @Test
     fun `a mutant gives a file or is refused, and nothing else ever happens`() {
-        val folder = File(SharedFiles.golden, "nested")
+        for (name in listOf("nested", "nested_positions")) checkMutants(File(SharedFiles.golden, name))
+    }
+
+    private fun checkMutants(folder: File) {
         val text = File(folder, "recipe.json").readBytes()
         val refused = mutants(text, count = 3000, seed = 7).withIndex().count { (number, mutant) ->
             try {
