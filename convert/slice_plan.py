@@ -125,7 +125,7 @@ class WeightLevels:
         Stored are the pixels of the narrowest kernel, row by row, then what each wider one adds: every kernel is a
         prefix, and one that is used alone is in its usual order.
         """
-        reach = range(-(kernel // 2), kernel // 2 + 1)
+        reach = range(-(kernel // 2), (kernel + 1) // 2)
         pixels = [(row, column) for row in reach for column in reach]
         stored = sorted(pixels, key=lambda pixel: next(k for k in self.kernels if max(map(abs, pixel)) <= k // 2))
         return [stored.index(pixel) for pixel in pixels]

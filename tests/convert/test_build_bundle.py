@@ -25,7 +25,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     """Return a copy of a bundle with artifacts in both precisions."""
-    return Path(shutil.copytree(converted("onnx2tf").root, tmp_path / "bundle"))
+    return Path(shutil.copytree(converted("onnx2tf", "ds_mbv1_tiny").root, tmp_path / "bundle"))
 
 
 def test_a_conversion_that_makes_no_bundle_leaves_the_one_there_untouched(

@@ -79,9 +79,9 @@ def test_its_ends_convert_in_every_precision_with_parity_of_zero(spec: SupernetS
         bodies = [program.name for program in artifact.programs if program.role in ("tail", "net")]
         assert bodies == [f"{role}_{width:02d}" for width in ends]
         assert max(entry.max_abs_difference for entry in artifact.parity) == 0
-        delegates = _delegates(bundle, artifact)
-        delegates.pop("gate", None)  # a side gate's takes two in int8
-        assert set(delegates.values()) == {1}, delegates
+        if spec.activation != "hardswish":  # which XNNPACK lacks in int8
+            bodies_alone = {name: count for name, count in _delegates(bundle, artifact).items() if name != "gate"}
+            assert set(bodies_alone.values()) == {1}, bodies_alone
         logits = _logits(bundle.verified_bytes(artifact), role, ends, sample.images[0])
         assert all(np.ptp(values) > 0 for values in logits), logits
     failed = [check for check in verify(tmp_path) if check.outcome == "fail"]
