@@ -19,7 +19,9 @@ from tests.train.networks import MICRO, MICRO_V2
 from train.spec import GateSpec, SideGateSpec, StageSpec, SupernetSpec
 
 CLASSES = ("red", "green", "blue")
-SIDE_GATE = replace(MICRO_V2, side_gate=SideGateSpec(choices=(0, 2), resolution=4, channels=(4, 4)))
+SIDE_GATE = replace(
+    MICRO_V2, stages=MICRO_V2.stages[:2], side_gate=SideGateSpec(choices=(0, 2), resolution=4, channels=(4, 4))
+)
 RESNET_BASIC = SupernetSpec(
     "micro_basic", 16, 3, StageSpec((8,), 1, 1), (StageSpec((8, 12, 16), 1, 2),),
     gate=GateSpec(0, (0, 2)), activation="relu", family="resnet_basic", stem_pool=True,
@@ -30,7 +32,7 @@ RESNET_BOTTLENECK = replace(RESNET_BASIC, family="resnet_bottleneck")
 KINDS = {
     "side gate": (SIDE_GATE, ["gate", "net_00", "net_02"], ("int8",)),
     "no gate, gammas of several signs": (
-        replace(MICRO, batch_norm="switchable", gate=None, activation="hardswish"),
+        replace(MICRO, batch_norm="switchable", gate=None, activation="hardswish", stages=MICRO.stages[1:2]),
         ["net_00", "net_02"],
         ("fp32", "int8"),
     ),
