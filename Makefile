@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLD_RUNTIME := $(VENV)/tflite-runtime-2.14
 
-.PHONY: demo test lint unit native clean
+.PHONY: demo test slow lint unit native clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dsnet demo --out runs/demo
@@ -19,7 +19,11 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed $(OLD_RUNTIME)/.installed
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+# What CI has no time for: further kinds of networks through ExecuTorch's int8 lowering, several processes.
+slow: $(VENV)/.installed
+	$(BIN)/pytest -n 2 --dist worksteal -m slow
 
 # The native runner (docs/native.md): needs CMake, a C++17 compiler and nlohmann-json3-dev.
 native: $(VENV)/.installed

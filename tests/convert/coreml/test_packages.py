@@ -70,6 +70,7 @@ def differing_fields(found: bytes, expected: Path) -> set[str]:
     return {name for name in {*ours, *stock} if ours.get(name) != stock.get(name)}
 
 
+@pytest.mark.slow
 def test_two_conversions_in_two_processes_give_equal_hashes() -> None:
     artifact = convert(trained_like(MOBILENET_V1), (0, 1), "int8")
     done = subprocess.run(

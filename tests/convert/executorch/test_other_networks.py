@@ -27,6 +27,8 @@ RESNET_BASIC = SupernetSpec(
     gate=GateSpec(0, (0, 2)), activation="relu", family="resnet_basic", stem_pool=True,
 )  # fmt: skip
 RESNET_BOTTLENECK = replace(RESNET_BASIC, family="resnet_bottleneck")
+SLOW = {"fp32": (), "int8": (pytest.mark.slow,)}
+"""ExecuTorch's lowering to int8 takes 10 s for the smallest program; test_bundle.py has one network in int8."""
 
 
 KINDS = {
@@ -49,7 +51,7 @@ KINDS = {
 @pytest.mark.parametrize(
     ("spec", "programs", "precision"),
     [
-        pytest.param(spec, programs, precision, id=f"{precision}-{name}")
+        pytest.param(spec, programs, precision, id=f"{precision}-{name}", marks=SLOW[precision])
         for name, (spec, programs, precisions) in KINDS.items()
         for precision in precisions
     ],
@@ -70,6 +72,7 @@ def test_a_network_of_another_kind_converts_and_verifies(
     assert [check for check in verify(tmp_path / "bundle") if check.outcome != "pass"] == []
 
 
+@pytest.mark.slow
 def test_several_processes_write_the_same_files_as_one() -> None:
     checkpoint = trained_like(MICRO)
     plans = plan_programs(MICRO, (0, 1, 4))
