@@ -5,7 +5,7 @@ is, the family says.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from train.families import mobilenet, resnet, vit
@@ -37,25 +37,19 @@ class Family:
     """Whether the stem cuts the image into patches, and blocks have attention heads and an MLP."""
 
 
+_RESNET = Family(
+    resnet.resnet_basic,
+    resnet.basic_problems,
+    has_depthwise=False,
+    has_gate=True,
+    has_stem_pool=True,
+    begins_as_identity=True,
+)
 FAMILIES = {
     "ds_mbv1": Family(mobilenet.ds_mbv1, has_gate=True),
     "mobilenet_v1": Family(mobilenet.mobilenet_v1),
     "mobilenet_v2": Family(mobilenet.mobilenet_v2, mobilenet.unequal_residuals, expands=True),
-    "resnet_basic": Family(
-        resnet.resnet_basic,
-        resnet.basic_problems,
-        has_depthwise=False,
-        has_gate=True,
-        has_stem_pool=True,
-        begins_as_identity=True,
-    ),
-    "resnet_bottleneck": Family(
-        resnet.resnet_bottleneck,
-        resnet.bottleneck_problems,
-        has_depthwise=False,
-        has_gate=True,
-        has_stem_pool=True,
-        begins_as_identity=True,
-    ),
+    "resnet_basic": _RESNET,
+    "resnet_bottleneck": replace(_RESNET, lay_out=resnet.resnet_bottleneck, problems=resnet.bottleneck_problems),
     "vit": Family(vit.vit, vit.vit_problems, has_depthwise=False, has_gate=True, is_transformer=True),
 }
