@@ -1,19 +1,25 @@
 """Which part of the graph every program of a supernet runs, and which prefix range of which tensor it uses. No torch.
 
-A program is one callable unit: `prefix` runs for every image, `tail_NN` continues from its features at width NN
-(networks without a gate on the trunk have `net_NN` instead: the whole slice; a side gate is the program `gate`).
+A program is one callable unit, what runs from one decision of a gate to the next: `prefix` for every image, then, at
+what each gate chose, stages, and the tail that answers (`common.program_names`). Networks without a gate on the trunk
+have whole slices instead. Widths share every program that their paths have in common; pairs of entries that no width
+goes through have none.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from common.program_names import GATE, PREFIX, trunk_programs
+from common.program_names import whole_program as whole_name
 from convert.errors import SliceError
 from train.graph import Cut, Value
 from train.layer_specs import LayerSpec
 from train.spec import SupernetSpec
 
-Role = Literal["prefix", "tail", "gate", "net"]
+Role = Literal["prefix", "stage", "tail", "gate", "net"]
+Extent = tuple[int, int, int]
+"""(out_channels, in_channels, kernel): the range of a weight tensor that a slice uses."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,8 @@ class LayerSlice:
         return self.layer.name
 
     @property
-    def extent(self) -> tuple[int, int, int]:
-        """Return (out_channels, in_channels, kernel): the range of the weight tensor that the slice uses."""
+    def extent(self) -> Extent:
+        """Return the range of the weight tensor that the slice uses."""
         return self.out_channels, self.in_channels, self.kernel
 
 
@@ -48,15 +54,18 @@ class ProgramPlan:
     """One program: a cut of the spec's graph, and the slices of its layers."""
 
     role: Role
-    width: int | None
+    name: str
+    """The same in every runtime."""
+    widths: tuple[int, ...]
+    """The widths whose images run it, ascending."""
     cut: Cut
     layers: tuple[LayerSlice, ...]
     """Of the layers that have filters. The others (position, layer norm) are small: constants that the store shares."""
 
     @property
-    def name(self) -> str:
-        """Return the program's name, the same in every runtime."""
-        return self.role if self.width is None else f"{self.role}_{self.width:02d}"
+    def width(self) -> int:
+        """Return one of its widths: all of them have the same channels in it."""
+        return self.widths[0]
 
     @property
     def attends(self) -> bool:
@@ -70,30 +79,35 @@ class ProgramPlan:
 
     def shape_of(self, value: Value) -> tuple[int, int, int, int]:
         """Return the shape of one of its values, NCHW, batch 1."""
-        return 1, value.channels[self.width or 0], value.side, value.side
+        return 1, value.channels[self.width], value.side, value.side
 
 
 def plan_programs(spec: SupernetSpec, widths: Sequence[int]) -> tuple[ProgramPlan, ...]:
-    """Return the programs that serve `widths`: prefix and one tail per width, or side gate, if any, and nets."""
+    """Return the programs that serve `widths`, in an order in which they can run: heads, stages, tails or nets."""
     unknown = [width for width in widths if not 0 <= width < spec.n_widths]
     if unknown or not widths or list(widths) != sorted(set(widths)):
         raise SliceError(
             f"widths {list(widths)} are not ascending choices of 0…{spec.n_widths - 1} of {spec.name}; change --widths"
         )
-    graph, decision = spec.graph, spec.graph.decision
-    if decision is None:
+    graph, decisions = spec.graph, spec.graph.decisions
+    if not decisions:
         return tuple(whole_program(spec, width) for width in widths)
-    if decision.features == graph.image:
-        gate = _program("gate", None, graph.cut(graph.image, decision.logits))
+    first, *later = decisions
+    if first.features == graph.image:
+        gate = _program("gate", GATE, widths, graph.cut(graph.image, first.logits))
         return (gate, *(whole_program(spec, width) for width in widths))
-    prefix = graph.cut(graph.image, decision.features, decision.logits)
-    tail = graph.cut(decision.features, graph.logits)
-    return (_program("prefix", None, prefix), *(_program("tail", width, tail) for width in widths))
+    programs = [_program("prefix", PREFIX, widths, graph.cut(graph.image, first.features, first.logits))]
+    ends = [*((decision.features, decision.logits) for decision in later), (graph.logits,)]
+    for part, (decision, wanted) in enumerate(zip(decisions, ends, strict=True)):
+        cut, role = graph.cut(decision.features, *wanted), "stage" if part < len(later) else "tail"
+        for name, users in _users(spec, widths, part + 1).items():
+            programs.append(_program(role, name, users, cut))
+    return tuple(programs)
 
 
 def whole_program(spec: SupernetSpec, width: int) -> ProgramPlan:
     """Return one width as a single program from image to logits, without a gate."""
-    return _program("net", width, spec.graph.cut(spec.graph.image, spec.graph.logits))
+    return _program("net", whole_name(width), [width], spec.graph.cut(spec.graph.image, spec.graph.logits))
 
 
 def uses_of_layers(programs: Sequence[ProgramPlan]) -> dict[str, list[LayerSlice]]:
@@ -107,17 +121,29 @@ def uses_of_layers(programs: Sequence[ProgramPlan]) -> dict[str, list[LayerSlice
 
 @dataclass(frozen=True)
 class WeightLevels:
-    """The distinct ranges in which programs use one weight tensor, narrow → wide."""
+    """The distinct ranges in which programs use one weight tensor."""
 
     name: str
-    out_channels: tuple[int, ...]
-    in_channels: tuple[int, ...]
-    kernels: tuple[int, ...]
-    """Sides of the square kernels: a smaller one is the centre of a larger one."""
+    extents: tuple[Extent, ...]
+    """Ascending."""
 
-    def index(self, piece: LayerSlice) -> int:
-        """Return the level of a slice."""
-        return list(zip(self.out_channels, self.in_channels, self.kernels, strict=True)).index(piece.extent)
+    @property
+    def chains(self) -> tuple[tuple[Extent, ...], ...]:
+        """Return the ranges in as few runs as possible in each of which every range holds the one before it.
+
+        With one gate that is one run. Where a layer reads what one gate chose and gives what the next one did, as after
+        every further gate, ranges such as (8, 16) and (16, 8) hold neither the other. (First fit in ascending order; a
+        full grid of ranges needs as many runs as it has inputs, Dilworth, 1950, and gets them.)
+        """
+        chains: list[list[Extent]] = []
+        for extent in self.extents:
+            fitting = (chain for chain in chains if all(a <= b for a, b in zip(chain[-1], extent, strict=True)))
+            chain = next(fitting, None)
+            if chain is None:
+                chains.append([extent])
+            else:
+                chain.append(extent)
+        return tuple(map(tuple, chains))
 
     def positions(self, kernel: int) -> list[int]:
         """Return, for the pixels of a kernel row by row, which stored position each has.
@@ -125,9 +151,10 @@ class WeightLevels:
         Stored are the pixels of the narrowest kernel, row by row, then what each wider one adds: every kernel is a
         prefix, and one that is used alone is in its usual order.
         """
+        kernels = sorted({side for _, _, side in self.extents})
         reach = range(-(kernel // 2), (kernel + 1) // 2)
         pixels = [(row, column) for row in reach for column in reach]
-        stored = sorted(pixels, key=lambda pixel: next(k for k in self.kernels if max(map(abs, pixel)) <= k // 2))
+        stored = sorted(pixels, key=lambda pixel: next(k for k in kernels if max(map(abs, pixel)) <= k // 2))
         return [stored.index(pixel) for pixel in pixels]
 
 
@@ -137,23 +164,22 @@ def widest(uses: Sequence[LayerSlice]) -> LayerSlice:
 
 
 def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:
-    """Return, per layer name, the ranges its weight is used in; each must contain the one before it.
-
-    A SliceError names a layer whose ranges are not nested.
-    """
-    levels = {}
-    for name, pieces in uses_of_layers(programs).items():
-        used = sorted({piece.extent for piece in pieces})
-        outs, ins, kernels = zip(*used, strict=True)
-        if list(ins) != sorted(ins) or list(kernels) != sorted(kernels):
-            raise SliceError(f"layer {name}: ranges {used} are not nested; every width must contain the narrower ones")
-        levels[name] = WeightLevels(name, outs, ins, kernels)
-    return levels
+    """Return, per layer name, the ranges its weight is used in."""
+    uses = uses_of_layers(programs).items()
+    return {name: WeightLevels(name, tuple(sorted({piece.extent for piece in pieces}))) for name, pieces in uses}
 
 
-def _program(role: Role, width: int | None, cut: Cut) -> ProgramPlan:
-    pieces = tuple(_slice(layer, width or 0) for layer in cut.layers if layer.has_filter)
-    return ProgramPlan(role, width, cut, pieces)
+def _users(spec: SupernetSpec, widths: Sequence[int], place: int) -> dict[str, list[int]]:
+    """Return the names of the programs at a place on the paths of `widths`, by entries, and the widths that use each."""
+    users: dict[str, list[int]] = {}
+    for width in widths:
+        users.setdefault(trunk_programs(spec.paths[width])[place], []).append(width)
+    return dict(sorted(users.items()))  # numbers have leading zeros: in the order of the entries
+
+
+def _program(role: Role, name: str, widths: Sequence[int], cut: Cut) -> ProgramPlan:
+    pieces = tuple(_slice(layer, widths[0]) for layer in cut.layers if layer.has_filter)
+    return ProgramPlan(role, name, tuple(widths), cut, pieces)
 
 
 def _slice(layer: LayerSpec, width: int) -> LayerSlice:

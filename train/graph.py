@@ -111,13 +111,14 @@ class Cut:
 
 @dataclass(frozen=True)
 class Graph:
-    """A whole network, its gate included."""
+    """A whole network, its gates included."""
 
     image: Value
     nodes: tuple[Node, ...]
     """Every node after those it reads."""
     logits: Value
-    decision: Decision | None
+    decisions: tuple[Decision, ...]
+    """In the order in which they are taken."""
 
     @property
     def layers(self) -> tuple[LayerSpec, ...]:
@@ -141,11 +142,11 @@ class Graph:
     def parting(self, n_widths: int) -> Value | None:
         """Return the value after which widths 0 … n_widths - 1 differ, None where they have nothing in common.
 
-        They part where the gate on the trunk decides. Without one, where a layer has batch-norm statistics per width;
+        They part where the first gate on the trunk decides. Without one, where a layer has batch-norm statistics per width;
         all that they share must then lie before one value.
         """
-        if self.decision and self.decision.features != self.image:
-            return self.decision.features
+        if self.decisions and self.decisions[0].features != self.image:
+            return self.decisions[0].features
         differing: set[str] = set()
         shared: dict[str, Value] = {}
         for node in self.nodes:

@@ -6,6 +6,9 @@ Any other stage, and the stem, runs at `channels[0]` at every width. Training al
 `spec.largest`: the network with its un-routed stages widened too (the "largest" mode of DS-Net); where no stage can be
 widened it is simply the last width.
 
+With several gates, each decides for its stage and those up to the next gate's, its *part* of the network. A width then
+stands for a path: which entry of its `channels` every part runs at (`SupernetSpec.paths`).
+
 How the layers follow one another is laid out as a graph by the spec's family (`train.families`).
 """
 
@@ -14,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from importlib import resources
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 
 from train.errors import SpecError
@@ -24,6 +27,9 @@ from train.layer_specs import LayerSpec
 from train.spec_problems import BatchNormKind, spec_problems
 
 MAX_SPEC_BYTES = 1 << 20
+
+Path = tuple[int, ...]
+"""Which entry of its `channels` each part of a network runs at, or the first few of these."""
 
 NEWER_FIELDS = ("kernels", "heads", "head_size", "hidden", "widens")
 """Fields of stages that are written only where they are used."""
@@ -63,22 +69,18 @@ class StageSpec:
     widens: bool = False
     """Whether a transformer's stage begins with a linear layer, so that its embedding may differ from what comes in."""
 
-    def index(self, width: int, n_widths: int, routed: bool) -> int:
-        """Return which entry of `channels` (and which set of batch-norm statistics) `width` uses."""
-        if routed:
-            return min(width, n_widths - 1)
-        return 0 if width < n_widths else len(self.channels) - 1
-
 
 @dataclass(frozen=True)
 class GateSpec:
-    """The gate on the trunk: DS-Net's slimming head on the attention of the first block of `stage`; in a ResNet or a
+    """A gate on the trunk: DS-Net's slimming head on the attention of the first block of `stage`; in a ResNet or a
     transformer, which have no such attention, a small head on the input of `stage`."""
 
     stage: int
-    """Index into `SupernetSpec.stages`; this stage and all later ones are routed."""
+    """Index into `SupernetSpec.stages`; this stage and all later ones, up to the next gate's, are routed by it."""
     choices: tuple[int, ...]
-    """The width that each gate logit stands for, ascending."""
+    """The entry of its part's `channels` that each gate logit stands for, ascending: with one gate, the width."""
+    reach: int | None = None
+    """How many places its part may lie from the entry that the part before runs at; None: any number."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class SupernetSpec:
     classes: int
     stem: StageSpec
     stages: tuple[StageSpec, ...]
-    gate: GateSpec | None
+    gates: tuple[GateSpec, ...]
+    """Gates on the trunk, in the order in which they decide."""
     activation: Activation = "silu"
     attention_ratio: float = 0.25
     """Reduced channels of the attention head over its widest input channels; in other families, of the gate's."""
@@ -131,10 +134,40 @@ class SupernetSpec:
         if problems:
             raise SpecError(f"spec {self.name!r} does not hold together: " + "; ".join(problems))
 
+    @cached_property
+    def paths(self) -> tuple[Path, ...]:
+        """Return for every width the entry of `channels` that each part of the network runs at.
+
+        Ordered by their sums, then entry by entry: the first is the narrowest everywhere, the last the widest. There is
+        one part per gate, or just one without gates on the trunk, where widths and entries are the same.
+        """
+        counts = self.part_counts
+        paths: list[Path] = [(index,) for index in range(counts[0])]
+        for gate, count in zip(self.gates[1:], counts[1:], strict=True):
+            reach = count if gate.reach is None else gate.reach
+            paths = [(*path, index) for path in paths for index in range(count) if abs(index - path[-1]) <= reach]
+        return tuple(sorted(paths, key=lambda path: (sum(path), path)))
+
+    def width_through(self, path: Path) -> int:
+        """Return the first width whose path begins with `path`; up to there all such widths run the same."""
+        return next(width for width, found in enumerate(self.paths) if found[: len(path)] == path)
+
+    def choices_after(self, path: Path) -> list[int]:
+        """Return the entries that the gate after `path` chooses between: those of its choices that are in reach."""
+        entries = {found[len(path)] for found in self.paths if found[: len(path)] == path}
+        return [entry for entry in self.choices[len(path)] if entry in entries]
+
+    @property
+    def part_counts(self) -> tuple[int, ...]:
+        """Return how many channel counts the stages of each part have."""
+        if not self.gates:
+            return (max(len(stage.channels) for stage in self.stages),)
+        return tuple(len(self.stages[gate.stage].channels) for gate in self.gates)
+
     @property
     def n_widths(self) -> int:
         """Return the number of widths of the routing space."""
-        return max(len(stage.channels) for stage in (self.stages[self.gate.stage :] if self.gate else self.stages))
+        return len(self.paths)
 
     @property
     def largest(self) -> int:
@@ -144,10 +177,10 @@ class SupernetSpec:
         return self.n_widths if widens else self.n_widths - 1
 
     @property
-    def choices(self) -> tuple[int, ...]:
-        """Return the width that each logit of the gate, on the trunk or beside it, stands for; none without a gate."""
-        gate = self.gate or self.side_gate
-        return gate.choices if gate else ()
+    def choices(self) -> tuple[tuple[int, ...], ...]:
+        """Return, for every gate, on the trunk or beside it, the entry of its part that each logit stands for."""
+        gates = (self.side_gate,) if self.side_gate else self.gates
+        return tuple(gate.choices for gate in gates)
 
     @cached_property
     def graph(self) -> Graph:
@@ -178,7 +211,7 @@ class SupernetSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain data; `from_dict` reads it back equal."""
-        values = asdict(self)
+        values = {_written_name(name, value): _written(name, value) for name, value in asdict(self).items()}
         if not self.stem_pool:  # as written before there was one
             del values["stem_pool"]
         for stage in (values["stem"], values["head"] or {}, *values["stages"]):
@@ -198,12 +231,13 @@ class SupernetSpec:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SupernetSpec":
         """Build a spec from the dictionary that `to_json` writes; a field unknown or missing is a SpecError."""
-        known = _fields(cls, values, "the spec")
-        stages = known.pop("stages")
-        parts = {"stem": StageSpec, "head": StageSpec, "gate": GateSpec, "side_gate": SideGateSpec}
+        known = _fields(cls, _with_gates(values), "the spec")
+        stages, gates = known.pop("stages"), known.pop("gates")
+        parts = {"stem": StageSpec, "head": StageSpec, "side_gate": SideGateSpec}
         given = {name: known.pop(name, None) for name in parts}
         return cls(
             stages=tuple(StageSpec(**_fields(StageSpec, stage, f"stages[{i}]")) for i, stage in enumerate(stages)),
+            gates=tuple(GateSpec(**_fields(GateSpec, gate, f"gates[{i}]")) for i, gate in enumerate(gates)),
             **{name: part and parts[name](**_fields(parts[name], part, name)) for name, part in given.items()},
             **known,
         )
@@ -249,7 +283,7 @@ class SupernetSpec:
             stem=self._restricted(-1, widths),
             stages=tuple(self._restricted(place, widths) for place in range(len(self.stages))),
             head=self._restricted(len(self.stages), widths) if self.head else None,
-            gate=None,
+            gates=(),
             side_gate=None,
         )
         if adding := [name for name in _adds(restricted.graph) if name not in _adds(self.graph)]:
@@ -261,7 +295,8 @@ class SupernetSpec:
 
     def _restricted(self, place: int, widths: Sequence[int]) -> StageSpec:
         stage = self.stage_at(place)
-        indices = widths if self.is_routed(place) else (0,)
+        entries = self.statistics_at(place)
+        indices = [entries[width] for width in widths] if self.is_routed(place) else [0]
 
         def of_widths(counts: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(counts[index] for index in indices)
@@ -291,15 +326,31 @@ class SupernetSpec:
         return tuple(self.stage_at(place).channels[index] for index in self.statistics_at(place))
 
     def statistics_at(self, place: int) -> tuple[int, ...]:
-        """Return which set of its batch-norm statistics the stage at a place uses, for every index 0 … largest."""
-        stage, routed = self.stage_at(place), self.is_routed(place)
-        return tuple(stage.index(width, self.n_widths, routed) for width in range(self.largest + 1))
+        """Return which set of its batch-norm statistics, and which entry of its `channels`, the stage at a place uses,
+        for every index 0 … largest."""
+        part, wide = self.part_at(place), len(self.stage_at(place).channels) - 1
+        entries = [0 if part is None else path[part] for path in self.paths]
+        return (*entries, wide)[: self.largest + 1]
+
+    def part_at(self, place: int) -> int | None:
+        """Return to which part of the network, and so to which entry of a path, a routed stage belongs; else None.
+
+        With gates, a stage belongs to the last gate at or before it. Elsewhere, and at the head, what belongs has as
+        many channel counts as the last part.
+        """
+        if self.gates and place < len(self.stages):
+            deciding = [part for part, gate in enumerate(self.gates) if gate.stage <= place]
+            return deciding[-1] if deciding else None
+        counts = self.part_counts
+        return len(counts) - 1 if len(self.stage_at(place).channels) == counts[-1] else None
 
     def is_routed(self, place: int) -> bool:
-        """Return whether a stage has one channel count per width: with a gate, the gate's stage and those after it."""
-        if self.gate is not None and place < len(self.stages):
-            return place >= self.gate.stage
-        return len(self.stage_at(place).channels) == self.n_widths
+        """Return whether a stage has one channel count per entry of a part: with gates, all from the first gate on."""
+        return self.part_at(place) is not None
+
+    def gate_at(self, place: int) -> int | None:
+        """Return the number of the gate of the stage at a place; None where it has none."""
+        return next((number for number, gate in enumerate(self.gates) if gate.stage == place), None)
 
 
 def spec_names() -> list[str]:
@@ -311,7 +362,7 @@ def spec_names() -> list[str]:
 def load_spec(name_or_path: str) -> SupernetSpec:
     """Return a shipped spec by name, or one read from a path ending in .json."""
     if name_or_path.endswith(".json"):
-        path = Path(name_or_path)
+        path = FilePath(name_or_path)
         if not path.is_file():
             names = ", ".join(spec_names())
             raise SpecError(f"no spec file at {name_or_path}; give a shipped name ({names}) or a .json path")
@@ -336,6 +387,26 @@ def _fields(kind: type[SupernetSpec | StageSpec | GateSpec | SideGateSpec], valu
     if problems:
         raise SpecError(f"not a supernet spec: {'; '.join(problems)}; valid: {', '.join(valid)}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _with_gates(values: Any) -> Any:
+    """Return the fields of a spec with `gates`, where it was written with its one `gate`, or none."""
+    if not isinstance(values, dict) or "gate" not in values:
+        return values
+    gates = [] if values["gate"] is None else [values["gate"]]
+    return {("gates" if name == "gate" else name): gates if name == "gate" else value for name, value in values.items()}
+
+
+def _written_name(name: str, value: Any) -> str:
+    return "gate" if name == "gates" and len(value) < 2 else name
+
+
+def _written(name: str, value: Any) -> Any:
+    """Return a field as it is written: gates as before there were several, where that says all."""
+    if name != "gates":
+        return value
+    gates = [{key: item for key, item in gate.items() if key != "reach" or item is not None} for gate in value]
+    return gates if len(gates) > 1 else next(iter(gates), None)
 
 
 def _adds(graph: Graph) -> list[str]:

@@ -8,12 +8,12 @@ from train.families import FAMILIES
 from train.graph import Activation
 
 if TYPE_CHECKING:
-    from train.spec import StageSpec, SupernetSpec
+    from train.spec import GateSpec, StageSpec, SupernetSpec
 
 BatchNormKind = Literal["shared affine", "switchable"]
 ACTIVATIONS = get_args(Activation)
 MAX_CHANNELS, MAX_CLASSES, MAX_RESOLUTION, MAX_WIDTHS, MAX_DEPTH = 16384, 100_000, 2048, 256, 256
-MAX_EXPANSION, MAX_PATCH = 64, 64
+MAX_EXPANSION, MAX_PATCH, MAX_GATES = 64, 64, 8
 
 
 def spec_problems(spec: "SupernetSpec") -> list[str]:
@@ -98,44 +98,78 @@ def _are_kernels(kernels: tuple[int, ...]) -> bool:
 
 
 def _routing_problems(spec: "SupernetSpec") -> list[str]:
-    if spec.gate is not None and not _whole(spec.gate.stage, 0, len(spec.stages) - 1):
-        return [f"gate stage {spec.gate.stage} is not within 0…{len(spec.stages) - 1}"]
-    found = []
+    if found := _path_problems(spec):
+        return found
+    counts = spec.part_counts
+    first = spec.gates[0].stage if spec.gates else 0
     for number, stage in [(-1, spec.stem), *enumerate(spec.stages)]:
         count, label = len(stage.channels), "stem" if number < 0 else f"stage {number}"
-        if spec.gate is None and count not in (1, 2, spec.n_widths):
-            found.append(
-                f"{label} has {count} channel counts; valid: {spec.n_widths} (routed), or 1 or 2 (narrow, wide)"
-            )
-        elif spec.gate is not None and number >= spec.gate.stage and count != spec.n_widths:
-            found.append(f"{label} has {count} channel counts; from the gate's stage on, {spec.n_widths} are needed")
-        elif spec.gate is not None and number < spec.gate.stage and count > 2:
+        part = spec.part_at(number)
+        if not spec.gates and count not in (1, 2, counts[0]):
+            found.append(f"{label} has {count} channel counts; valid: {counts[0]} (routed), or 1 or 2 (narrow, wide)")
+        elif spec.gates and part is not None and count != counts[part]:
+            found.append(f"{label} has {count} channel counts; from the gate's stage on, {counts[part]} are needed")
+        elif spec.gates and number < first and count > 2:
             found.append(f"{label} has {count} channel counts; before the gate, 1 or 2 are valid (narrow, wide)")
-        if stage.kernels is not None and not (spec.is_routed(number) and len(stage.kernels) == spec.n_widths):
-            found.append(f"{label}: {len(stage.kernels)} kernels; a stage of {spec.n_widths} widths has one for each")
-    if spec.head and len(spec.head.channels) not in (1, spec.n_widths):
-        found.append(f"head has {len(spec.head.channels)} channel counts; valid: 1, or {spec.n_widths} (routed)")
+        if stage.kernels is not None and (part is None or len(stage.kernels) != counts[part]):
+            expected = counts[part or 0]
+            found.append(f"{label}: {len(stage.kernels)} kernels; a stage of {expected} widths has one for each")
+    if spec.head and len(spec.head.channels) not in (1, counts[-1]):
+        found.append(f"head has {len(spec.head.channels)} channel counts; valid: 1, or {counts[-1]} (routed)")
     return found or [*_gate_problems(spec), *FAMILIES[spec.family].problems(spec)]
+
+
+def _path_problems(spec: "SupernetSpec") -> list[str]:
+    """Return why a spec's paths cannot be listed: gates out of place, too many paths, or one that leads nowhere."""
+    places = [gate.stage for gate in spec.gates]
+    if len(places) > MAX_GATES:
+        return [f"{len(places)} gates; valid: at most {MAX_GATES}"]
+    for place in places:
+        if not _whole(place, 0, len(spec.stages) - 1):
+            return [f"gate stage {place} is not within 0…{len(spec.stages) - 1}"]
+    if places != sorted(set(places)):
+        return [f"gates at stages {places}; each needs a stage of its own, in their order"]
+    for gate in spec.gates:
+        if gate.reach is not None and not _whole(gate.reach, 0, MAX_WIDTHS):
+            return [f"gate at stage {gate.stage}: reach {gate.reach} is not within 0…{MAX_WIDTHS}"]
+    counts = spec.part_counts
+    ways = [1] * counts[0]
+    for gate, count in zip(spec.gates[1:], counts[1:], strict=True):
+        reach = count if gate.reach is None else gate.reach
+        if len(ways) - 1 - reach >= count:
+            return [f"gate at stage {gate.stage}: reach {reach} leads from entry {len(ways) - 1} to none of its {count}"]
+        ways = [sum(ways[max(0, index - reach) : index + reach + 1]) for index in range(count)]
+    if sum(ways) > MAX_WIDTHS:
+        return [f"{sum(ways)} paths through the gates' widths; at most {MAX_WIDTHS}, so lower a gate's reach"]
+    return []
 
 
 def _gate_problems(spec: "SupernetSpec") -> list[str]:
     found = []
-    if spec.gate and spec.side_gate:
+    if spec.gates and spec.side_gate:
         found.append("a gate and a side_gate; one decides")
-    if spec.gate and not FAMILIES[spec.family].has_gate:
+    if spec.gates and not FAMILIES[spec.family].has_gate:
         found.append(f"family {spec.family} has no place for a gate on the trunk; give it a side_gate")
-    for gate in (spec.gate, spec.side_gate):
-        if gate is None:
-            continue
-        widths = all(_whole(choice, 0, spec.n_widths - 1) for choice in gate.choices)
-        if not gate.choices or not widths or list(gate.choices) != sorted(set(gate.choices)):
-            found.append(f"gate choices {list(gate.choices)} must be ascending widths within 0…{spec.n_widths - 1}")
+    if spec.gates and spec.gates[0].reach is not None:
+        found.append("reach of the first gate; no part before it has a width that this one could lie near")
+    for choices, count in zip(spec.choices, spec.part_counts, strict=False):
+        known = all(_whole(choice, 0, count - 1) for choice in choices)
+        if not choices or not known or list(choices) != sorted(set(choices)):
+            found.append(f"gate choices {list(choices)} must be ascending widths within 0…{count - 1}")
+    for before, gate in zip(spec.gates, spec.gates[1:], strict=False):
+        far = [choice for choice in before.choices if not _in_reach(gate, choice)]
+        if far:
+            found.append(f"gate at stage {gate.stage}: no choice within reach {gate.reach} of entries {far}")
     side = spec.side_gate
     if side and (not _whole(side.resolution, 1, spec.resolution) or spec.resolution % side.resolution):
         found.append(f"side_gate: resolution {side.resolution} must divide {spec.resolution}")
     if side and not (1 <= len(side.channels) <= 8 and all(_whole(c, 1, MAX_CHANNELS) for c in side.channels)):
         found.append(f"side_gate: channels need 1…8 whole numbers within 1…{MAX_CHANNELS}")
     return found
+
+
+def _in_reach(gate: "GateSpec", entry: int) -> bool:
+    return gate.reach is None or any(abs(choice - entry) <= gate.reach for choice in gate.choices)
 
 
 def _whole(value: object, low: int, high: int) -> bool:

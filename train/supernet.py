@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.errors import TrainError
+from train.families.layout import gate_name
 from train.gate import SlimmingHead, decide
-from train.graph import Cut, Node, Op
+from train.graph import Cut, Graph, Node, Op, Value
 from train.layers import SlicedConv2d, SlicedLayerNorm, SlicedLinear, SlicedPosition, WidthBatchNorm2d, attend
-from train.spec import SupernetSpec
+from train.spec import Path, SupernetSpec
 
 FUNCTIONS: dict[Op, Callable[..., Tensor]] = {
     "silu": F.silu,
@@ -38,26 +39,26 @@ class Supernet(nn.Module):
     `width` is 0 … spec.n_widths - 1, or spec.largest, which only training uses.
     """
 
-    gate: nn.Module | None
-
     def __init__(self, spec: SupernetSpec) -> None:
         super().__init__()
         self.spec = spec
-        graph, decision = spec.graph, spec.graph.decision
+        graph, decisions = spec.graph, spec.graph.decisions
         self.split = graph.parting(spec.n_widths)
         """What every width but the training-only largest has in common; None if that is the image alone."""
         start = self.split or graph.image
         self.whole = graph.cut(graph.image, graph.logits)
-        self.common = graph.cut(graph.image, start, *((decision.reads,) if decision else ()))
+        self.common = graph.cut(graph.image, start, *(decision.reads for decision in decisions[:1]))
         self.rest = graph.cut(start, graph.logits)
-        self.deciding = graph.cut(decision.reads, decision.logits) if decision else None
+        self.parts = _parts(graph, start)
+        """What runs at what one gate chose, up to where the next one decides: its features and what that gate reads; at
+        the end the logits."""
+        self.deciding = tuple(graph.cut(decision.reads, decision.logits) for decision in decisions)
         self.modules_of: dict[str, tuple[nn.Module, nn.Module | None]] = {}
         """A layer and its batch norm, by the layer's name."""
-        if self.deciding is None:
-            self.gate = None
         *body, classifier = _nodes_with_layers(self.whole)
         # A seed fills the weights in this order.
-        for node in (*body, *(_nodes_with_layers(self.deciding) if self.deciding else ()), classifier):
+        gates = [node for deciding in self.deciding for node in _nodes_with_layers(deciding)]
+        for node in (*body, *gates, classifier):
             self._add_layer(node)
 
     @classmethod
@@ -72,9 +73,9 @@ class Supernet(nn.Module):
         return {name: value.detach().float().cpu().numpy().copy() for name, value in self.state_dict().items()}
 
     @property
-    def choices(self) -> tuple[int, ...]:
-        """Return the width that each gate logit stands for; none without a gate."""
-        return self.spec.choices
+    def gates(self) -> tuple[nn.Module, ...]:
+        """Return the layers of every gate that are its own, in the order in which they decide."""
+        return tuple(self.get_submodule(gate_name(number)) for number in range(len(self.deciding)))
 
     def forward(self, images: Tensor, width: int) -> Tensor:
         """Map normalised images (n, 3, r, r) to logits (n, classes) at one width."""
@@ -94,48 +95,75 @@ class Supernet(nn.Module):
         return self.run(self.rest, features, width)[0]
 
     def forward_prefix(self, images: Tensor, width: int = 0) -> tuple[Tensor, Tensor]:
-        """Run what every image runs; return features (n, f, h, w) and gate logits (n, choices).
+        """Run what every image runs; return features (n, f, h, w) and the first gate's logits (n, choices).
 
         Every width of the routing space shares this part, so `width` matters for `spec.largest` alone. A network
         without a gate on its trunk raises a TrainError.
         """
-        if self.spec.gate is None:
+        if not self.spec.gates:
             raise TrainError(f"spec {self.spec.name!r} has no gate on its trunk; give a spec with one: ds_mbv1_tiny")
         features, read = self.run(self.common, images, width)
-        return features, self.gate_logits(read, width)
+        (logits,) = self.run(self.deciding[0], read, width)
+        return features, logits
 
-    def forward_widths(self, images: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """Run some widths, what they share once; return logits (w, n, classes) and what the gate reads.
+    def forward_widths(self, images: Tensor, widths: Sequence[int]) -> tuple[Tensor, dict[Path, Tensor]]:
+        """Run some widths, what they share once; return logits (w, n, classes) and what every gate on the way reads.
 
-        A gate on the trunk reads (n, reduced, 1, 1), a side gate the images; None without a gate.
+        The latter by the path up to the gate, () for the first: (n, channels, 1, 1), of a side gate the images.
         """
         features, *read = self.run(self.common, images, 0)
-        logits = torch.stack([self.forward_rest(features, width) for width in widths])
-        return logits, read[0] if read else None
+        reads: dict[Path, Tensor] = dict(zip([()], read, strict=False))
+        logits = self._forward_parts(features, (), widths, reads)
+        return torch.stack([logits[width] for width in widths]), reads
 
-    def gate_logits(self, read: Tensor, width: int = 0) -> Tensor:
-        """Map what the gate reads, as `forward_widths` returns it, to gate logits (n, choices)."""
-        if self.deciding is None:
+    def gate_logits(self, read: Tensor, path: Path = ()) -> Tensor:
+        """Map what a gate reads, as `forward_widths` returns it, to its logits (n, choices)."""
+        if not self.deciding:
             raise TrainError(f"spec {self.spec.name!r} has no gate; give a checkpoint of a spec with one")
-        return self.run(self.deciding, read, width)[0]
+        return self.run(self.deciding[len(path)], read, self.spec.width_through(path))[0]
 
     def forward_dynamic(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Let the gate choose; return logits (n, classes) and the width used per image (n,).
+        """Let the gates choose; return logits (n, classes) and the width used per image (n,).
 
-        Images of one width run together, and only the chosen rest runs. Evaluation mode only (else a TrainError): in
+        Images of one path run together, and only the chosen parts run. Evaluation mode only (else a TrainError): in
         training mode the batch norm of a group would depend on its company.
         """
         if self.training:
             raise TrainError("dynamic inference needs evaluation mode; call .eval() on the supernet first")
-        if self.deciding is None:
+        if not self.deciding:
             raise TrainError(f"spec {self.spec.name!r} has no gate to choose; run a width with forward")
         features, read = self.run(self.common, images, 0)
-        choices = torch.tensor(self.choices, device=images.device)
-        widths = choices[decide(self.gate_logits(read))]
-        logits = features.new_empty(len(images), self.spec.classes)
-        for width in torch.unique(widths).tolist():
-            chosen = widths == width
-            logits[chosen] = self.forward_rest(features[chosen], width)
+        return self._forward_chosen(features, read, ())
+
+    def _forward_parts(
+        self, features: Tensor, path: Path, widths: Sequence[int], reads: dict[Path, Tensor]
+    ) -> dict[int, Tensor]:
+        """Return the logits (n, classes) of the widths that go on from `path`, and add to `reads` what gates read."""
+        logits: dict[int, Tensor] = {}
+        for entry in sorted({self.spec.paths[width][len(path)] for width in widths}):
+            taken = (*path, entry)
+            own = [width for width in widths if self.spec.paths[width][: len(taken)] == taken]
+            out, *read = self.run(self.parts[len(path)], features, own[0])
+            if read:
+                reads[taken] = read[0]
+                logits |= self._forward_parts(out, taken, own, reads)
+            else:
+                logits[own[0]] = out
+        return logits
+
+    def _forward_chosen(self, features: Tensor, read: Tensor, path: Path) -> tuple[Tensor, Tensor]:
+        """Return logits (n, classes) and widths (n,) of images that came along `path`."""
+        choices = self.spec.choices[len(path)]
+        reachable = [choices.index(entry) for entry in self.spec.choices_after(path)]
+        chosen = torch.tensor(reachable, device=read.device)[decide(self.gate_logits(read, path)[:, reachable])]
+        logits = features.new_empty(len(features), self.spec.classes)
+        widths = chosen.new_empty(len(features))
+        for choice in torch.unique(chosen).tolist():
+            own, taken = chosen == choice, (*path, choices[choice])
+            width = self.spec.width_through(taken)
+            out, *following = self.run(self.parts[len(path)], features[own], width)
+            answer = self._forward_chosen(out, following[0], taken) if following else (out, chosen.new_tensor(width))
+            logits[own], widths[own] = answer
         return logits, widths
 
     def _add_layer(self, node: Node) -> None:
@@ -177,6 +205,14 @@ class Supernet(nn.Module):
             queries, keys, values = inputs
             return attend(queries, keys, values, node.head_size)
         return FUNCTIONS[node.op](*inputs)
+
+
+def _parts(graph: Graph, start: Value) -> tuple[Cut, ...]:
+    """Return the cuts between the decisions of a graph, the first from `start` on."""
+    later = graph.decisions[1:]
+    starts = (start, *(decision.features for decision in later))
+    ends = (*((decision.features, decision.reads) for decision in later), (graph.logits,))
+    return tuple(graph.cut(given, *wanted) for given, wanted in zip(starts, ends, strict=True))
 
 
 def _nodes_with_layers(cut: Cut) -> list[Node]:

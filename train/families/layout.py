@@ -20,7 +20,7 @@ class Layout:
         self.spec = spec
         self.image = Value("image", spec.same(3), spec.resolution)
         self.nodes: list[Node] = []
-        self.decision: Decision | None = None
+        self.decisions: list[Decision] = []
         if spec.side_gate:
             self._side_gate(spec.side_gate.resolution, spec.side_gate.channels)
 
@@ -82,33 +82,37 @@ class Layout:
         return self._add("max_pool", (x,), Value(f"{x.name}.max_pool", x.channels, -(-x.side // 2)))
 
     def trunk_gate(self, trunk: Value, features: Value, head: Value) -> None:
-        """Say that the gate reads `trunk`, answers `head`, and the chosen width goes on from `features`."""
-        self.decision = Decision(trunk, head, features)
+        """Say that a gate reads `trunk`, answers `head`, and the chosen width goes on from `features`."""
+        self.decisions.append(Decision(trunk, head, features))
 
-    def early_gate(self, features: Value) -> None:
-        """Add a gate on a stage's input: pool → reduce → ReLU → logits, all of them the gate's own."""
-        pooled = self.mean_pool(features)
-        reduced = self.spec.same(max(1, int(features.channels[-1] * self.spec.attention_ratio + 0.5)))
-        logits = self.gate_head(self.apply("relu", self.biased(pooled, "gate.reduce", reduced)), "gate.logits", True)
-        self.trunk_gate(pooled, features, logits)
+    def early_gate(self, features: Value, number: int) -> None:
+        """Add a gate on a stage's input: pool → reduce → ReLU → logits, all of them the gate's own.
 
-    def gate_head(self, x: Value, name: str, bias: bool) -> Value:
+        number: which gate of the spec it is.
+        """
+        name, pooled = gate_name(number), self.mean_pool(features)
+        reduced = self.spec.same(max(1, int(max(features.channels) * self.spec.attention_ratio + 0.5)))
+        trunk = self.apply("relu", self.biased(pooled, f"{name}.reduce", reduced))
+        self.trunk_gate(pooled, features, self.gate_head(trunk, number, bias=True, within=".logits"))
+
+    def gate_head(self, x: Value, number: int, bias: bool, within: str = "") -> Value:
         """Add the layer that gives a gate's logits from pooled features."""
-        return self._logits(x, "gate_logits", name, "conv", len(self.spec.choices), bias)
+        name = gate_name(number)
+        return self._logits(x, f"{name}_logits", f"{name}{within}", "conv", len(self.spec.choices[number]), bias)
 
     def classified(self, x: Value) -> Graph:
         """Add global average pool, dropout and classifier, and return the finished graph."""
         pooled = self.apply("dropout", self.mean_pool(x))
         logits = self._logits(pooled, "logits", "classifier", "linear", self.spec.classes, True)
-        return Graph(self.image, tuple(self.nodes), logits, self.decision)
+        return Graph(self.image, tuple(self.nodes), logits, tuple(self.decisions))
 
     def _side_gate(self, resolution: int, channels: Sequence[int]) -> None:
         x = self._add("average_pool", (self.image,), Value("image.average_pool", self.image.channels, resolution))
         for number, outputs in enumerate(channels):
-            x = self.biased(x, f"gate.convolutions.{number}", self.spec.same(outputs), kernel=3, stride=2)
+            x = self.biased(x, f"{gate_name(0)}.convolutions.{number}", self.spec.same(outputs), kernel=3, stride=2)
             x = self.apply("relu", x)
-        logits = self.gate_head(self.mean_pool(x), "gate.logits", bias=True)
-        self.decision = Decision(self.image, logits, self.image)
+        logits = self.gate_head(self.mean_pool(x), 0, bias=True, within=".logits")
+        self.decisions.append(Decision(self.image, logits, self.image))
 
     def _logits(
         self, x: Value, output: str, name: str, kind: Literal["conv", "linear"], count: int, bias: bool
@@ -132,3 +136,8 @@ class Layout:
     def _add(self, op: Op, inputs: tuple[Value, ...], output: Value, layer: LayerSpec | None = None) -> Value:
         self.nodes.append(Node(op, inputs, output, layer))
         return output
+
+
+def gate_name(number: int) -> str:
+    """Return what the modules of a spec's gate are under in the checkpoint: gate, gate_2, gate_3, …"""
+    return f"gate_{number + 1}" if number else "gate"

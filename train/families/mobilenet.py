@@ -108,8 +108,8 @@ def _attention(layout: Layout, x: Value, block: _Block) -> Value:
     reduced = max(1, int((before.widest or before.channels[-1]) * spec.attention_ratio + 0.5))
     name = f"{block.name}.attention"
     trunk = layout.apply("relu", layout.biased(layout.mean_pool(x), f"{name}.reduce", spec.same(reduced)))
-    gated = spec.gate is not None and (spec.gate.stage, 0) == (block.place, block.depth)
-    gate_logits = layout.gate_head(trunk, "gate", bias=False) if gated else None
+    gate = None if block.depth else spec.gate_at(block.place)
+    gate_logits = None if gate is None else layout.gate_head(trunk, gate, bias=False)
     scales = layout.apply("sigmoid", layout.biased(trunk, f"{name}.expand", x.channels))
     features = layout.apply("multiply", x, scales)
     if gate_logits:

@@ -55,8 +55,8 @@ def _resnet(spec: "SupernetSpec", branch: Branch) -> Graph:
     if spec.stem_pool:
         x = layout.max_pool(x)
     for place, stage in enumerate(spec.stages):
-        if spec.gate and spec.gate.stage == place:
-            layout.early_gate(x)
+        if (gate := spec.gate_at(place)) is not None:
+            layout.early_gate(x, gate)
         for depth in range(stage.depth):
             x = _block(layout, x, branch, f"stages.{place}.{depth}", place, 1 if depth else stage.stride, depth == 0)
     return layout.classified(x)

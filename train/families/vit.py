@@ -20,14 +20,14 @@ MAX_CHANNELS, MAX_TOKENS = 16384, 4096
 def vit(spec: "SupernetSpec") -> Graph:
     """Lay out patches + position ─ blocks of attention and MLP, each after a layer norm ─ layer norm.
 
-    Before a gate on the trunk all blocks run at one embedding. Where a stage widens, a linear layer maps that to the
+    Before the first gate on the trunk all blocks run at one embedding. Where a stage widens, a linear layer maps that to the
     width's own; elsewhere the stream simply goes on.
     """
     layout = Layout(spec)
     x = layout.position(layout.patches(layout.image, "stem", spec.channels_at(-1), spec.stem.kernel), "position")
     for place, stage in enumerate(spec.stages):
-        if spec.gate and spec.gate.stage == place:
-            layout.early_gate(x)
+        if (gate := spec.gate_at(place)) is not None:
+            layout.early_gate(x, gate)
         if stage.widens:
             x = layout.biased(x, f"stages.{place}.widen", spec.channels_at(place))
         for depth in range(stage.depth):

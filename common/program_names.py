@@ -1,0 +1,26 @@
+"""What the programs of a bundle are called: the same in every runtime, in latency tables and on devices.
+
+one gate on the trunk     prefix → tail_05
+several                   prefix → stage_1_03 → stage_2_03_05 → tail_05_04
+a side gate               gate, then net_05
+no gate                   net_05
+
+A part of a network depends on the entry that it runs at and, for what comes in, on that of the part before: so programs
+have these two numbers, and widths whose paths agree on them share one.
+"""
+
+from collections.abc import Sequence
+
+PREFIX, GATE = "prefix", "gate"
+
+
+def trunk_programs(path: Sequence[int]) -> tuple[str, ...]:
+    """Return, in order, the names of the programs that an image passes along a path: one entry per gate on the trunk."""
+    parts = (f"stage_{part}" if part < len(path) else "tail" for part in range(1, len(path) + 1))
+    pairs = ([entry] if part == 0 else [path[part - 1], entry] for part, entry in enumerate(path))
+    return (PREFIX, *("_".join([name, *(f"{entry:02d}" for entry in pair)]) for name, pair in zip(parts, pairs, strict=True)))
+
+
+def whole_program(width: int) -> str:
+    """Return the name of the program that runs a whole network at one width, where no gate is on its trunk."""
+    return f"net_{width:02d}"
