@@ -18,7 +18,10 @@ def trunk_programs(path: Sequence[int]) -> tuple[str, ...]:
     """Return, in order, the names of the programs that an image passes along a path: one entry per gate on the trunk."""
     parts = (f"stage_{part}" if part < len(path) else "tail" for part in range(1, len(path) + 1))
     pairs = ([entry] if part == 0 else [path[part - 1], entry] for part, entry in enumerate(path))
-    return (PREFIX, *("_".join([name, *(f"{entry:02d}" for entry in pair)]) for name, pair in zip(parts, pairs, strict=True)))
+    return (
+        PREFIX,
+        *("_".join([name, *(f"{entry:02d}" for entry in pair)]) for name, pair in zip(parts, pairs, strict=True)),
+    )
 
 
 def whole_program(width: int) -> str:

@@ -68,6 +68,18 @@ class ProgramPlan:
         return self.widths[0]
 
     @property
+    def input_name(self) -> Literal["image", "features"]:
+        """Return the name of its one input."""
+        return "features" if self.role in ("stage", "tail") else "image"
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Return the names of its outputs, in the order in which its cut gives them."""
+        if self.role in ("prefix", "stage"):
+            return "features", "gate_logits"
+        return ("gate_logits",) if self.role == "gate" else ("logits",)
+
+    @property
     def attends(self) -> bool:
         """Return whether tokens meet in it, as in a transformer: shapes then depend on the width in their own ways."""
         return any(step.node.op in ("attention", "layer_norm") for step in self.cut.steps)
@@ -99,7 +111,8 @@ def plan_programs(spec: SupernetSpec, widths: Sequence[int]) -> tuple[ProgramPla
     programs = [_program("prefix", PREFIX, widths, graph.cut(graph.image, first.features, first.logits))]
     ends = [*((decision.features, decision.logits) for decision in later), (graph.logits,)]
     for part, (decision, wanted) in enumerate(zip(decisions, ends, strict=True)):
-        cut, role = graph.cut(decision.features, *wanted), "stage" if part < len(later) else "tail"
+        cut = graph.cut(decision.features, *wanted)
+        role: Role = "stage" if part < len(later) else "tail"
         for name, users in _users(spec, widths, part + 1).items():
             programs.append(_program(role, name, users, cut))
     return tuple(programs)
@@ -108,6 +121,17 @@ def plan_programs(spec: SupernetSpec, widths: Sequence[int]) -> tuple[ProgramPla
 def whole_program(spec: SupernetSpec, width: int) -> ProgramPlan:
     """Return one width as a single program from image to logits, without a gate."""
     return _program("net", whole_name(width), [width], spec.graph.cut(spec.graph.image, spec.graph.logits))
+
+
+def feeding(programs: Sequence[ProgramPlan], program: ProgramPlan) -> tuple[ProgramPlan, ...]:
+    """Return the programs whose features a program reads: for each of its widths the one before it; none for images."""
+    if program.input_name == "image":
+        return ()
+    found: dict[str, ProgramPlan] = {}
+    for width in program.widths:
+        *_, before = (other for other in programs[: programs.index(program)] if width in other.widths)
+        found[before.name] = before
+    return tuple(found.values())
 
 
 def uses_of_layers(programs: Sequence[ProgramPlan]) -> dict[str, list[LayerSlice]]:

@@ -137,7 +137,9 @@ def _path_problems(spec: "SupernetSpec") -> list[str]:
     for gate, count in zip(spec.gates[1:], counts[1:], strict=True):
         reach = count if gate.reach is None else gate.reach
         if len(ways) - 1 - reach >= count:
-            return [f"gate at stage {gate.stage}: reach {reach} leads from entry {len(ways) - 1} to none of its {count}"]
+            return [
+                f"gate at stage {gate.stage}: reach {reach} leads from entry {len(ways) - 1} to none of its {count}"
+            ]
         ways = [sum(ways[max(0, index - reach) : index + reach + 1]) for index in range(count)]
     if sum(ways) > MAX_WIDTHS:
         return [f"{sum(ways)} paths through the gates' widths; at most {MAX_WIDTHS}, so lower a gate's reach"]

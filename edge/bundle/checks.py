@@ -2,20 +2,23 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
+from itertools import pairwise
+from typing import TypeVar
 
+from common.program_names import GATE, trunk_programs, whole_program
 from edge.bundle.archive import path_problem
-from edge.bundle.manifest import Artifact, Manifest, OperatingPoint, Program, TensorInfo, UtilityPolicy
+from edge.bundle.manifest import Artifact, Manifest, OperatingPoint, Program, TensorInfo, UtilityPolicy, Width
 
 TENSORS = {
     "prefix": (["image"], ["features", "gate_logits"]),
+    "stage": (["features"], ["features", "gate_logits"]),
     "tail": (["features"], ["logits"]),
     "gate": (["image"], ["gate_logits"]),
     "net": (["image"], ["logits"]),
 }
 """Role → the names of its inputs and outputs."""
-ROLES = {"trunk": ("prefix", "tail"), "side": ("gate", "net"), None: (None, "net")}
-"""Gate kind → the role of the program run for every image, and of the one run at the chosen width."""
+Item = TypeVar("Item", bound=Hashable)
 
 
 def manifest_problems(manifest: Manifest) -> list[str]:
@@ -35,7 +38,7 @@ def manifest_problems(manifest: Manifest) -> list[str]:
 
 def artifact_widths(artifact: Artifact) -> list[int]:
     """Return the widths that `artifact` can run, narrow → wide."""
-    return sorted(program.width for program in artifact.programs if program.width is not None)
+    return sorted({width for program in artifact.programs if program.answers for width in program.widths})
 
 
 def artifact_bytes(manifest: Manifest, artifact: Artifact) -> int:
@@ -52,14 +55,24 @@ def _width_problems(manifest: Manifest) -> Iterator[str]:
     indices = [width.index for width in manifest.widths]
     if indices != list(range(len(indices))):
         yield f"widths must be numbered 0…{len(indices) - 1} in order, found {indices[:8]}"
+    paths = [width.path for width in manifest.widths]
+    if [len(path) for path in paths] != [len(paths[0])] * len(paths):
+        yield f"paths of different lengths: {sorted({len(path) for path in paths})}"
+    for path in _repeated(map(tuple, paths)):
+        yield f"path {list(path)} appears twice"
 
 
 def _gate_problems(manifest: Manifest) -> Iterator[str]:
-    if manifest.gate is None:
-        return
-    choices = manifest.gate.choices
-    if choices != sorted(set(choices)) or choices[-1] >= len(manifest.widths):
-        yield f"gate choices {choices[:8]} must be ascending widths within 0…{len(manifest.widths) - 1}"
+    kinds = [gate.kind for gate in manifest.gates]
+    if kinds not in ([], ["side"]) and set(kinds) != {"trunk"}:
+        yield f"gates {kinds[:8]}; valid: none, one at the side, or any number on the trunk"
+    parts = max(1, len(manifest.gates))
+    if any(len(width.path) != parts for width in manifest.widths):
+        yield f"paths of {len(manifest.widths[0].path)} entries; with {len(manifest.gates)} gates they have {parts}"
+    for number, gate in enumerate(manifest.gates):
+        entries = {width.path[number] for width in manifest.widths if number < len(width.path)}
+        if gate.choices != sorted(set(gate.choices)) or not set(gate.choices) <= entries:
+            yield f"gate choices {gate.choices[:8]} must be ascending widths within 0…{max(entries, default=0)}"
 
 
 def _file_problems(manifest: Manifest) -> Iterator[str]:
@@ -83,7 +96,7 @@ def _artifact_problems(manifest: Manifest, artifact: Artifact) -> Iterator[str]:
     for program in artifact.programs:
         yield from (f"{program.name}: {clause}" for clause in _tensor_problems(manifest, artifact, program))
     if not set_problems:
-        yield from _features_problems(artifact)
+        yield from dict.fromkeys(_features_problems(artifact))
     names = {program.name for program in artifact.programs}
     for parity in artifact.parity:
         if parity.program not in names:
@@ -94,18 +107,38 @@ def _artifact_problems(manifest: Manifest, artifact: Artifact) -> Iterator[str]:
 
 
 def _program_set_problems(manifest: Manifest, artifact: Artifact) -> Iterator[str]:
-    kind = manifest.gate.kind if manifest.gate else None
-    shared, per_width = ROLES[kind]
-    roles = [program.role for program in artifact.programs]
-    expected = f"{shared} and {per_width}_NN" if shared else f"{per_width}_NN alone"
-    wrong = [program.name for program in artifact.programs if program.role not in (shared, per_width)]
-    if wrong or per_width not in roles or (shared is not None and shared not in roles):
-        gate = f"a {kind} gate" if kind else "no gate"
-        found = ", ".join(program.name for program in artifact.programs[:8])
-        yield f"with {gate} the programs must be {expected}, found {found}"
-    for width in artifact_widths(artifact):
-        if width >= len(manifest.widths):
-            yield f"program for width {width}; valid: 0…{len(manifest.widths) - 1}"
+    held = artifact_widths(artifact)
+    unknown = [width for width in held if width >= len(manifest.widths)]
+    if unknown:
+        yield f"programs for widths {unknown[:8]}; valid: 0…{len(manifest.widths) - 1}"
+        return
+    needed: dict[str, list[int]] = {}
+    for width in held:
+        for name in _programs_of(manifest, manifest.widths[width]):
+            needed.setdefault(name, []).append(width)
+    found = {program.name: program.widths for program in artifact.programs}
+    if found.keys() != needed.keys() or not held:
+        kinds = [gate.kind for gate in manifest.gates]
+        gates = f"{len(kinds)} {kinds[0]} gate{'s' if len(kinds) > 1 else ''}" if kinds else "no gate"
+        wanted = ", ".join(list(needed)[:8]) or "one for each width"
+        yield f"with {gates} the programs must be {wanted}, found {', '.join(list(found)[:8])}"
+        return
+    for name, widths in needed.items():
+        if found[name] != widths:
+            yield f"program {name} says that it serves widths {found[name][:8]}; by their paths it serves {widths[:8]}"
+    for width in held:
+        names = _programs_of(manifest, manifest.widths[width])
+        if [program.name for program in artifact.programs if width in program.widths] != list(names):
+            yield f"the programs of width {width} must lie in the order in which they run: {', '.join(names)}"
+
+
+def _programs_of(manifest: Manifest, width: Width) -> tuple[str, ...]:
+    """Return the names of the programs that serve a width, in the order in which they run."""
+    if not manifest.gates:
+        return (whole_program(width.index),)
+    if manifest.gates[0].kind == "side":
+        return GATE, whole_program(width.index)
+    return trunk_programs(width.path)
 
 
 def _tensor_problems(manifest: Manifest, artifact: Artifact, program: Program) -> Iterator[str]:
@@ -117,31 +150,38 @@ def _tensor_problems(manifest: Manifest, artifact: Artifact, program: Program) -
         quantized = tensor.scale is not None and tensor.zero_point is not None
         if quantized != (tensor.dtype == "int8") or (tensor.scale is None) != (tensor.zero_point is None):
             yield f"{tensor.name} is {tensor.dtype}: int8 needs scale and zero_point, float32 neither"
-        yield from _shape_problems(manifest, artifact, tensor)
+        yield from _shape_problems(manifest, artifact, program, tensor)
     if program.root_offset is not None and program.root_offset > artifact.bytes - 4:
         yield f"root_offset {program.root_offset} lies outside the file of {artifact.bytes} bytes"
 
 
-def _shape_problems(manifest: Manifest, artifact: Artifact, tensor: TensorInfo) -> Iterator[str]:
+def _shape_problems(manifest: Manifest, artifact: Artifact, program: Program, tensor: TensorInfo) -> Iterator[str]:
     side = manifest.model.input_size
     image = [1, side, side, 3] if artifact.runtime == "litert" else [1, 3, side, side]
     if tensor.name == "image" and (tensor.shape != image or tensor.dtype != "float32"):
         yield f"image is {tensor.dtype} {tensor.shape}; with input size {side} it must be float32 {image}"
-    counts = {"logits": len(manifest.model.classes), "gate_logits": len(manifest.gate.choices) if manifest.gate else 0}
-    count = counts.get(tensor.name)
-    if count and (math.prod(tensor.shape) != count or tensor.shape[0] != 1):
-        what = "classes" if tensor.name == "logits" else "gate choices"
-        yield f"{tensor.name} has shape {tensor.shape}, which does not fit {count} {what}"
+    counts = {"logits": [len(manifest.model.classes)], "gate_logits": _gate_logits(manifest, program)}
+    for count in counts.get(tensor.name, []):
+        if math.prod(tensor.shape) != count or tensor.shape[0] != 1:
+            what = "classes" if tensor.name == "logits" else "gate choices"
+            yield f"{tensor.name} has shape {tensor.shape}, which does not fit {count} {what}"
+
+
+def _gate_logits(manifest: Manifest, program: Program) -> list[int]:
+    """Return how many logits the gate that a program ends with has; none where it ends with no gate of the bundle."""
+    number = int(program.name.split("_")[1]) if program.role == "stage" else 0
+    return [len(gate.choices) for gate in manifest.gates[number : number + 1]]
 
 
 def _features_problems(artifact: Artifact) -> Iterator[str]:
-    produced = [
-        _layout(tensor) for program in artifact.programs for tensor in program.outputs if tensor.name == "features"
-    ]
-    for program in artifact.programs:
-        for tensor in program.inputs:
-            if tensor.name == "features" and produced and _layout(tensor) != produced[0]:
-                yield f"{program.name} takes features as {_layout(tensor)}, but prefix gives {produced[0]}"
+    """Yield where a program takes features in another form than the one before it, on the path of a width, gives."""
+    for width in artifact_widths(artifact):
+        programs = [program for program in artifact.programs if width in program.widths]
+        for before, program in pairwise(programs):
+            given = [_layout(tensor) for tensor in before.outputs if tensor.name == "features"]
+            taken = [_layout(tensor) for tensor in program.inputs if tensor.name == "features"]
+            if given != taken:
+                yield f"{program.name} takes features as {taken}, but {before.name} gives {given}"
 
 
 def _layout(tensor: TensorInfo) -> str:
@@ -160,9 +200,9 @@ def operating_point_problems(manifest: Manifest, point: OperatingPoint) -> Itera
     """Yield what is wrong with one operating point. A stale one (another artifact's) is no problem until it is used."""
     if point.widths[-1] >= len(manifest.widths):
         yield f"width {point.widths[-1]}; valid: 0…{len(manifest.widths) - 1}"
-    if manifest.gate is None and point.policy.asks_gate:
+    if not manifest.gates and point.policy.asks_gate:
         yield "several widths, but the bundle has no gate to choose between them"
-    logits = len(manifest.gate.choices) if manifest.gate else 0
+    logits = len(manifest.gates[0].choices) if manifest.gates else 0
     if isinstance(point.policy, UtilityPolicy) and len(point.policy.weights[0]) != logits:
         yield f"weights for {len(point.policy.weights[0])} gate logits; the gate has {logits}"
     strangers = [share.width for share in point.shares if share.width not in point.widths]
@@ -174,5 +214,5 @@ def operating_point_problems(manifest: Manifest, point: OperatingPoint) -> Itera
             yield f"widths {absent[:8]} are not in {_label(artifact)}, which holds {artifact_widths(artifact)[:16]}"
 
 
-def _repeated(items: Iterable[str]) -> list[str]:
+def _repeated(items: Iterable[Item]) -> list[Item]:
     return [item for item, count in Counter(items).items() if count > 1]

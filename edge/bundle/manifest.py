@@ -1,6 +1,7 @@
-"""The bundle's contract: `manifest.json`, schema "dsnet-bundle/1". `MAX_…` bounds are checked before allocation.
+"""The bundle's contract: `manifest.json`, schema "dsnet-bundle/2". `MAX_…` bounds are checked before allocation.
 
-Readers accept unknown fields of the same major version and refuse a higher major version by name.
+Readers accept unknown fields of the same major version and refuse a higher major version by name. Format 1, of bundles
+with at most one gate, is read as what it says in format 2 (`edge.bundle.first_format`).
 """
 
 import math
@@ -8,15 +9,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-FORMAT = "dsnet-bundle/1"
+from edge.bundle.first_format import is_first_format, upgraded
+
+FORMAT = "dsnet-bundle/2"
 MAX_WIDTHS, MAX_CLASSES, MAX_INPUT_SIZE, MAX_ELEMENTS = 256, 100_000, 2048, 1 << 28
-MAX_CHANNELS, MAX_LAYERS, MAX_LIMITS = 16384, 1024, 16
+MAX_CHANNELS, MAX_LAYERS, MAX_LIMITS, MAX_GATES = 16384, 1024, 16, 8
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Runtime = Literal["litert", "executorch", "coreml"]
 Precision = Annotated[str, Field(pattern=r"^[a-z0-9]{2,8}$")]
-Role = Literal["prefix", "tail", "gate", "net"]
+Role = Literal["prefix", "stage", "tail", "gate", "net"]
 
 
 class Record(BaseModel):
@@ -57,9 +60,10 @@ class TensorInfo(Record):
 class Program(Record):
     """One callable unit of an artifact: a LiteRT signature, an ExecuTorch method, a Core ML function."""
 
-    name: str = Field(pattern=r"^(prefix|gate|(tail|net)_[0-9]{2,3})$")
+    name: str = Field(pattern=r"^(prefix|gate|stage_[1-7](_[0-9]{2,3}){1,2}|tail(_[0-9]{2,3}){1,2}|net_[0-9]{2,3})$")
     role: Role
-    width: WidthIndex | None = None
+    widths: AscendingWidths
+    """The widths whose images run it. An artifact's programs lie in the order in which they run."""
     inputs: list[TensorInfo]
     outputs: list[TensorInfo]
     root_offset: Annotated[int, Field(ge=4)] | None = None
@@ -67,10 +71,14 @@ class Program(Record):
 
     @model_validator(mode="after")
     def _role_fits_name(self) -> "Program":
-        expected = self.role if self.width is None else f"{self.role}_{self.width:02d}"
-        if self.name != expected or (self.width is None) != (self.role in ("prefix", "gate")):
-            raise ValueError(f"program {self.name!r} does not fit role {self.role!r} and width {self.width}")
+        if self.name.split("_")[0] != self.role:
+            raise ValueError(f"program {self.name!r} does not fit role {self.role!r}")
         return self
+
+    @property
+    def answers(self) -> bool:
+        """Return whether it gives the class logits."""
+        return self.role in ("tail", "net")
 
 
 class Parity(Record):
@@ -137,15 +145,17 @@ class Width(Record):
 
     index: WidthIndex
     name: str
+    path: list[WidthIndex] = Field(min_length=1, max_length=MAX_GATES)
+    """Which of its entries each part of the network runs at: one number per gate on the trunk; without one, the index."""
     channels: list[Annotated[int, Field(ge=1, le=MAX_CHANNELS)]] = Field(min_length=1, max_length=MAX_LAYERS)
     """Output channels of the stem and of every block, in the order they run."""
     macs: Annotated[int, Field(ge=1)]
-    """Multiply-accumulates for one image, gate included."""
+    """Multiply-accumulates for one image, gates included."""
     params: Annotated[int, Field(ge=1)]
 
 
 class Gate(Record):
-    """Where the gate sits and which width each of its logits stands for."""
+    """Where a gate sits and which entry of its part each of its logits stands for; with one gate, which width."""
 
     kind: Literal["trunk", "side"]
     choices: list[WidthIndex] = Field(min_length=1)
@@ -357,9 +367,15 @@ class Manifest(Record):
     format: str
     model: Model
     widths: list[Width] = Field(min_length=1, max_length=MAX_WIDTHS)
-    gate: Gate | None
+    gates: list[Gate] = Field(max_length=MAX_GATES)
+    """In the order in which they decide."""
     artifacts: list[Artifact]
     weights: list[WeightsFile] = []
     provenance: dict[str, Any]
     """Where the network comes from: checkpoint sha256, training record."""
     operating_points: list[OperatingPoint] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_first_format(cls, fields: Any) -> Any:
+        return {**upgraded(fields), "format": FORMAT} if is_first_format(fields) else fields

@@ -6,6 +6,7 @@ from pathlib import Path
 from common import sha256_bytes, sha256_file
 from edge.bundle.archive import unpack
 from edge.bundle.checks import manifest_problems
+from edge.bundle.first_format import FIRST_FORMAT
 from edge.bundle.manifest import FORMAT, Artifact, Manifest, OperatingPoint, WeightsFile
 from edge.bundle.records import join_problems, read_record
 from edge.errors import BundleError, NotABundleError
@@ -123,7 +124,7 @@ def read_manifest(root: Path, place: Path | None = None) -> Manifest:
         raise BundleError(f"{shown}: a link leads outside the bundle")
     if not path.is_file():
         raise NotABundleError(f"{place}: no {MANIFEST_NAME} in it; give a bundle's folder, or a .zip of one")
-    manifest = read_record(path, Manifest, FORMAT, origin=str(shown))
+    manifest = read_record(path, Manifest, FORMAT, origin=str(shown), oldest=FIRST_FORMAT)
     problems = manifest_problems(manifest)
     if problems:
         raise BundleError(f"{shown}: {join_problems(problems)}")

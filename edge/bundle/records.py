@@ -21,16 +21,21 @@ R = TypeVar("R", bound=BaseModel)
 
 
 def read_record(
-    path: Path, model: type[R], format_name: str, max_bytes: int = MAX_JSON_BYTES, origin: str | None = None
+    path: Path,
+    model: type[R],
+    format_name: str,
+    max_bytes: int = MAX_JSON_BYTES,
+    origin: str | None = None,
+    oldest: str | None = None,
 ) -> R:
     """Return the record of type `model` in the JSON file at `path`.
 
-    `format_name` is the newest format this reader knows ("dsnet-bundle/1"): a higher major version is refused by name.
-    `origin` is what error messages call the file; default: its path.
+    `format_name` is the newest format this reader knows ("dsnet-bundle/2"): a higher major version is refused by name.
+    `origin` is what error messages call the file; default: its path. `oldest` is as in `parse_record`.
     Raises BundleError for a file that is missing, over `max_bytes`, not strict JSON, or not such a record.
     """
     origin = origin or str(path)
-    return parse_record(_read_bounded(path, max_bytes, origin), model, format_name, origin)
+    return parse_record(_read_bounded(path, max_bytes, origin), model, format_name, origin, oldest)
 
 
 def parse_record(data: bytes, model: type[R], format_name: str, origin: str, oldest: str | None = None) -> R:

@@ -1,8 +1,10 @@
-"""Which programs an image passes through, read from the roles in the manifest, so that every network takes one path.
+"""Which programs an image passes through, as the manifest says, so that every network takes one way.
 
-trunk gate   prefix → tail_NN      the tail reads the prefix's features
-side gate    gate, then net_NN     the net reads the image
-no gate      net_NN
+gates on the trunk   prefix → stage_1_03 → stage_2_03_05 → tail_05_04; with one gate, prefix → tail_05
+a side gate          gate, then net_05
+no gate              net_05
+
+A stage or tail reads the features of the program before it, a net the image.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,37 +22,44 @@ IMAGE, GATE_LOGITS, LOGITS = "image", "gate_logits", "logits"
 
 @dataclass(frozen=True)
 class Route:
-    """The head (prefix or gate) that runs for every image, where there is one, and one body (tail or net) per width."""
+    """The head (prefix or gate) that runs for every image, where there is one, and what runs after it, by width."""
 
     head: Program | None
-    bodies: Mapping[int, Program]
+    paths: Mapping[int, tuple[Program, ...]]
+    """Width → what runs after the head, in order; the last one answers. Widths share what their paths have in common."""
 
     @classmethod
     def of(cls, artifact: Artifact) -> "Route":
         """Return the route through an artifact of a checked manifest."""
-        head = next((program for program in artifact.programs if program.width is None), None)
-        bodies = {program.width: program for program in artifact.programs if program.width is not None}
-        return cls(head, dict(sorted(bodies.items())))
+        head = next((program for program in artifact.programs if program.role in ("prefix", "gate")), None)
+        widths = sorted({width for program in artifact.programs if program.answers for width in program.widths})
+        return cls(head, {width: _after_head(artifact, width) for width in widths})
 
-    def body(self, width: int) -> Program:
-        """Return the program of one width; raises BundleError naming the widths there are."""
-        if width not in self.bodies:
-            raise BundleError(f"no width {width} in this artifact; choose from {', '.join(map(str, self.bodies))}")
-        return self.bodies[width]
+    def path(self, width: int) -> tuple[Program, ...]:
+        """Return what runs at one width after the head; raises BundleError naming the widths there are."""
+        if width not in self.paths:
+            raise BundleError(f"no width {width} in this artifact; choose from {', '.join(map(str, self.paths))}")
+        return self.paths[width]
 
     @property
     def end_to_end(self) -> dict[int, tuple[str, ...]]:
         """Return the names of the programs that an image passes through, by the width that answers it."""
         head = (self.head.name,) if self.head else ()
-        return {width: (*head, body.name) for width, body in self.bodies.items()}
+        return {width: (*head, *(program.name for program in path)) for width, path in self.paths.items()}
 
     def reads_features(self, widths: Iterable[int]) -> bool:
-        """Return whether a body of these widths needs the head's output, whoever chooses between them."""
-        return any(tensor.name != IMAGE for width in widths for tensor in self.body(width).inputs)
+        """Return whether these widths need the head's output, whoever chooses between them."""
+        return any(tensor.name != IMAGE for width in widths for tensor in self.path(width)[0].inputs)
+
+
+def _after_head(artifact: Artifact, width: int) -> tuple[Program, ...]:
+    return tuple(
+        program for program in artifact.programs if width in program.widths and program.role not in ("prefix", "gate")
+    )
 
 
 def feed(program: Program, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """Pick a program's inputs by name from what is there: the image and the outputs of the head."""
+    """Pick a program's inputs by name from what is there: the image and the outputs of the program before."""
     return {tensor.name: tensors[tensor.name] for tensor in program.inputs}
 
 

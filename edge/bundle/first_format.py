@@ -1,0 +1,46 @@
+"""Manifests of format "dsnet-bundle/1", of bundles with at most one gate, as what they say in format 2.
+
+There, `gate` was one record or null, a width had no `path`, and a program had its one `width`, or, if all images run it,
+none. Whatever does not have that form is left as it is, for the checks of format 2 to name.
+"""
+
+import re
+from typing import Any
+
+FIRST_FORMAT = "dsnet-bundle/1"
+
+
+def is_first_format(fields: Any) -> bool:
+    """Return whether the fields of a manifest say that they are of the first format."""
+    found = fields.get("format") if isinstance(fields, dict) else None
+    return isinstance(found, str) and re.fullmatch(rf"{FIRST_FORMAT}(\.[0-9]{{1,6}})?", found) is not None
+
+
+def upgraded(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a manifest of the first format as those of the second."""
+    upgraded = {name: value for name, value in fields.items() if name != "gate"}
+    if "gate" in fields:
+        upgraded["gates"] = [] if fields["gate"] is None else [fields["gate"]]
+    for name, change in (("widths", _with_path), ("artifacts", _with_programs)):
+        if isinstance(fields.get(name), list):
+            upgraded[name] = [change(item) if isinstance(item, dict) else item for item in fields[name]]
+    return upgraded
+
+
+def _with_path(width: dict[str, Any]) -> dict[str, Any]:
+    return {**width, "path": [width.get("index")]}
+
+
+def _with_programs(artifact: dict[str, Any]) -> dict[str, Any]:
+    programs = artifact.get("programs")
+    if not isinstance(programs, list) or not all(isinstance(program, dict) for program in programs):
+        return artifact
+    own = [program["width"] for program in programs if program.get("width") is not None]
+    every = sorted(own) if all(isinstance(width, int) for width in own) else own
+    return {**artifact, "programs": [_with_widths(program, every) for program in programs]}
+
+
+def _with_widths(program: dict[str, Any], every: list[Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in program.items() if name != "width"}
+    width = program.get("width")
+    return {**kept, "widths": every if width is None else [width]}
