@@ -15,13 +15,13 @@ PREFIX, GATE = "prefix", "gate"
 
 
 def trunk_programs(path: Sequence[int]) -> tuple[str, ...]:
-    """Return, in order, the names of the programs that an image passes along a path: one entry per gate on the trunk."""
-    parts = (f"stage_{part}" if part < len(path) else "tail" for part in range(1, len(path) + 1))
-    pairs = ([entry] if part == 0 else [path[part - 1], entry] for part, entry in enumerate(path))
-    return (
-        PREFIX,
-        *("_".join([name, *(f"{entry:02d}" for entry in pair)]) for name, pair in zip(parts, pairs, strict=True)),
-    )
+    """Return, in order, the names of the programs that an image passes along a path, one entry per trunk gate."""
+    names = [PREFIX]
+    for part, entry in enumerate(path):
+        role = "tail" if part == len(path) - 1 else f"stage_{part + 1}"
+        pair = [*path[part - 1 : part], entry] if part else [entry]
+        names.append("_".join([role, *(f"{number:02d}" for number in pair)]))
+    return tuple(names)
 
 
 def whole_program(width: int) -> str:

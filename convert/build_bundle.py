@@ -94,13 +94,14 @@ def _new_manifest(checkpoint: Checkpoint, request: Request) -> Manifest:
             Width(
                 index=width,
                 name=f"{spec.name}-{width:02d}",
+                path=list(spec.paths[width]),
                 channels=spec.block_channels(width),
                 macs=spec.macs(width),
                 params=spec.params(width),
             )
             for width in range(spec.n_widths)
         ],
-        gate=Gate(kind="trunk" if spec.gate else "side", choices=list(spec.choices)) if spec.choices else None,
+        gates=[Gate(kind="trunk" if spec.gates else "side", choices=list(choices)) for choices in spec.choices],
         artifacts=[],
         provenance={"checkpoint_sha256": checkpoint.sha256, "checkpoint": checkpoint.provenance},
     )

@@ -156,7 +156,7 @@ def artifact_table(artifact: "Artifact", size: int) -> "Table":
     rows = []
     differences = {entry.program: f"{entry.max_abs_difference:g}" for entry in artifact.parity}
     for program in artifact.programs:
-        found = accuracy.get(program.width) if program.width is not None else None
+        found = accuracy.get(program.widths[0]) if program.answers and len(program.widths) == 1 else None
         cells = (
             (
                 f"{100 * found.float_top1:.2f}",

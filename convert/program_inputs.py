@@ -1,4 +1,4 @@
-"""What every program of a conversion reads when it is measured or checked: images, or what the program before it gave."""
+"""What every program reads when a conversion measures or checks it: images, or what the program before it gave."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar

@@ -8,6 +8,7 @@ goes through have none.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from common.program_names import GATE, PREFIX, trunk_programs
@@ -151,7 +152,7 @@ class WeightLevels:
     extents: tuple[Extent, ...]
     """Ascending."""
 
-    @property
+    @cached_property
     def chains(self) -> tuple[tuple[Extent, ...], ...]:
         """Return the ranges in as few runs as possible in each of which every range holds the one before it.
 
@@ -168,6 +169,10 @@ class WeightLevels:
             else:
                 chain.append(extent)
         return tuple(map(tuple, chains))
+
+    def place(self, extent: Extent) -> tuple[int, int]:
+        """Return the number of the run that a range lies in, and its place there."""
+        return next((run, chain.index(extent)) for run, chain in enumerate(self.chains) if extent in chain)
 
     def positions(self, kernel: int) -> list[int]:
         """Return, for the pixels of a kernel row by row, which stored position each has.
@@ -194,7 +199,7 @@ def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:
 
 
 def _users(spec: SupernetSpec, widths: Sequence[int], place: int) -> dict[str, list[int]]:
-    """Return the names of the programs at a place on the paths of `widths`, by entries, and the widths that use each."""
+    """Return the names of the programs at a place on the paths of `widths`, and the widths that use each."""
     users: dict[str, list[int]] = {}
     for width in widths:
         users.setdefault(trunk_programs(spec.paths[width])[place], []).append(width)

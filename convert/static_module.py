@@ -37,14 +37,14 @@ FUNCTIONS: dict[Op, Callable[..., Tensor]] = {
 class StaticProgram(nn.Module):
     """A program of one supernet with its weights as plain convolutions; NCHW in, batch 1.
 
-    prefix: image → (features, gate_logits); tail: features → logits; gate: image → gate_logits; net: image → logits.
+    Its input and outputs are those of the plan, in their order.
     """
 
     def __init__(self, spec: SupernetSpec, program: ProgramPlan, tensors: Tensors) -> None:
         super().__init__()
-        self.name, self.role = program.name, program.role
+        self.name, self.role, self.output_names = program.name, program.role, program.output_names
         self.epsilon = spec.bn_epsilon
-        self.width = program.width or 0
+        self.width = program.width
         self.cut = program.cut
         # Module names must not hold dots; layer names do.
         self.layers = nn.ModuleDict()
@@ -63,7 +63,7 @@ class StaticProgram(nn.Module):
         """Every convolution's slice, by the module's name."""
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Run the program; x is [1, 3, s, s], or for a tail the prefix's features [1, c, h, w]."""
+        """Run the program; x is [1, 3, s, s], or the features [1, c, h, w] of the program before."""
         outputs = self.cut.run(x, self._operate)
         return outputs if len(outputs) > 1 else outputs[0]
 

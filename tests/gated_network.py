@@ -12,7 +12,7 @@ TWO_GATES = SupernetSpec(
 
 THREE_GATES = SupernetSpec(
     name="three_gates", resolution=32, classes=10, stem=StageSpec((8,), 1, 2),
-    stages=(StageSpec((8,), 1, 1), StageSpec((8, 16), 1, 2), StageSpec((8, 16, 24), 1, 2), StageSpec((8, 16, 24), 1, 2)),
+    stages=(StageSpec((8,), 1, 1), StageSpec((8, 16), 1, 2), *[StageSpec((8, 16, 24), 1, 2)] * 2),
     gates=(GateSpec(1, (0, 1)), GateSpec(2, (0, 1, 2), reach=1), GateSpec(3, (0, 2), reach=2)),
     activation="relu", family="resnet_basic",
 )  # fmt: skip

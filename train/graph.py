@@ -142,8 +142,8 @@ class Graph:
     def parting(self, n_widths: int) -> Value | None:
         """Return the value after which widths 0 … n_widths - 1 differ, None where they have nothing in common.
 
-        They part where the first gate on the trunk decides. Without one, where a layer has batch-norm statistics per width;
-        all that they share must then lie before one value.
+        They part where the first gate on the trunk decides. Without one, where a layer has batch-norm statistics per
+        width; all that they share must then lie before one value.
         """
         if self.decisions and self.decisions[0].features != self.image:
             return self.decisions[0].features

@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 from convert.errors import ExportError
 from convert.litert.float_graph import Graph
 from convert.quiet import quiet
+from convert.slice_plan import ProgramPlan
 from edge.bundle.litert.flatbuffer import Constants, write
+from train.graph import Value
 
 Ranges = dict[str, dict[str, NDArray[Any]]]
 """Tensor name → {"min": [1], "max": [1]}; tensor names are `tensor_name(index)`."""
 Float = NDArray[np.float32]
+Joint = tuple[str, int]
+"""Where programs join: a value of the network and its channels."""
 DEAD = 1e-6
 """A tensor whose values span less than this was zero on all images: an activation that never fired."""
 DEAD_SPAN = np.float32(255 * 2.0**-12)
@@ -48,32 +52,75 @@ def _alive(seen: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {**seen, "max": seen["max"] + DEAD_SPAN}
 
 
-def share_ranges(graphs: Sequence[Graph], ranges: Sequence[Ranges], features: Mapping[str, Any]) -> list[Ranges]:
-    """Return the tails' ranges with equal quantization wherever that lets programs share bytes.
+def part_of(plan: ProgramPlan) -> tuple[str, str]:
+    """Return which part of the network a program runs: those of one part have the same operators at other widths."""
+    return plan.role, plan.cut.given.name
 
-    The features must be quantized as the prefix wrote them. Inputs of layers without batch norm per width (attention,
-    an un-slimmed head, classifier) get the union over all widths: their filter scales do not depend on the width, so
-    with one input scale their biases do not either.
+
+def share_ranges(graphs: Sequence[Graph], ranges: Sequence[Ranges]) -> list[Ranges]:
+    """Return ranges that are equal in all programs of a part wherever that lets programs share bytes.
+
+    Inputs of layers without batch norm per width (attention, an un-slimmed head, classifier) get the union over all
+    widths: their filter scales do not depend on the width, so with one input scale their biases do not either.
     """
-    shared = {int(graph.program.graph.inputs[0]) for graph in graphs}
-    (features_index,) = shared
+    parts: dict[tuple[str, str], list[int]] = {}
+    for number, graph in enumerate(graphs):
+        parts.setdefault(part_of(graph.plan), []).append(number)
+    shared = list(ranges)
+    for numbers in parts.values():
+        free = _width_free([graphs[number] for number in numbers])
+        union = {tensor: _union(ranges[number][tensor] for number in numbers) for tensor in map(tensor_name, free)}
+        for number in numbers:
+            shared[number] = {**ranges[number], **union}
+    return shared
+
+
+def share_features(graphs: Sequence[Graph], ranges: Sequence[Ranges]) -> list[Ranges]:
+    """Return ranges in which features have that of the programs that give them, of all such programs, in those that
+    read them too."""
+    given: dict[Joint, list[dict[str, NDArray[Any]]]] = {}
+    for graph, seen in zip(graphs, ranges, strict=True):
+        for tensor, joint in _given(graph):
+            given.setdefault(joint, []).append(seen[tensor])
+    united = {joint: _union(seen) for joint, seen in given.items()}
+    return [
+        {**seen, **{tensor: united[joint] for tensor, joint in (*_read(graph), *_given(graph))}}
+        for graph, seen in zip(graphs, ranges, strict=True)
+    ]
+
+
+def _width_free(graphs: Sequence[Graph]) -> set[int]:
+    """Return the tensors that layers read whose filter scales are the same in all of these programs."""
     statistics: dict[str, set[int | None]] = {}
     for place in (place for graph in graphs for place in graph.filters):
         statistics.setdefault(place.layer.name, set()).add(place.layer.statistics)
-    width_free = {
+    return {
         int(graph.reader(place.weight).inputs[0])
         for graph in graphs
         for place in graph.filters
         if len(statistics[place.layer.name]) == 1 and place.layer.after is None
     }
-    union = {
-        tensor_name(index): {
-            "min": np.min([seen[tensor_name(index)]["min"] for seen in ranges], axis=0),
-            "max": np.max([seen[tensor_name(index)]["max"] for seen in ranges], axis=0),
-        }
-        for index in width_free
-    }
-    return [{**seen, **union, tensor_name(features_index): dict(features)} for seen in ranges]
+
+
+def _read(graph: Graph) -> list[tuple[str, Joint]]:
+    """Return the tensor of the features that a program reads, and which joint they are at; empty where it has none."""
+    value, tensor = graph.plan.cut.given, graph.program.graph.inputs[0]
+    return [(tensor_name(int(tensor)), _joint(value, graph))] if graph.plan.input_name == "features" else []
+
+
+def _given(graph: Graph) -> list[tuple[str, Joint]]:
+    """Return the tensor of the features that a program gives, likewise."""
+    value, tensor = graph.plan.cut.wanted[0], graph.program.graph.outputs[0]
+    return [(tensor_name(int(tensor)), _joint(value, graph))] if graph.plan.output_names[0] == "features" else []
+
+
+def _joint(value: Value, graph: Graph) -> Joint:
+    return value.name, value.channels[graph.plan.width]
+
+
+def _union(ranges: Iterable[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    seen = list(ranges)
+    return {"min": np.min([one["min"] for one in seen], axis=0), "max": np.max([one["max"] for one in seen], axis=0)}
 
 
 def quantize_activations(graph: Graph, ranges: Ranges) -> Graph:

@@ -53,7 +53,9 @@ def convert(checkpoint: Checkpoint, request: Request, images: CheckImages, step:
             file=artifact_file(precision),
             bytes=len(nested.data),
             sha256=sha256_bytes(nested.data),
-            programs=describe_programs(nested.data, [(plan.role, plan.width) for plan in plans], dict(nested.roots)),
+            programs=describe_programs(
+                nested.data, ((plan.name, plan.role, plan.widths) for plan in plans), nested.roots
+            ),
             runtime_version=f"ai-edge-litert {version('ai-edge-litert')}",
             parity=parity,
             accuracy=accuracy,

@@ -1,7 +1,7 @@
 """Step 3, check: the nested file against plain static files of the same integers, and against the float network."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from convert.errors import ParityError
 from convert.litert.export import Image
 from convert.litert.float_graph import Graph
 from convert.litert.interpreter import run_program
+from convert.program_inputs import run_in_order, run_widths
+from convert.slice_plan import ProgramPlan
 from edge.bundle.litert.flatbuffer import write
 from edge.bundle.litert.hydrate import hydrate_program
 from edge.bundle.manifest import Accuracy, Parity
@@ -34,14 +36,14 @@ def check_parity(nested: NestedFile, plain: Sequence[Graph], images: Sequence[Im
     Anything else is a ParityError that names the program and the difference.
     """
     results: list[Parity] = []
-    features: Sequence[Sample] = [{} for _ in images]
-    for graph in plain:
-        name = graph.plan.name
-        file, _ = write(graph.file, shared=False)
-        if hydrate_program(nested.data, name) != file:
+    files = {graph.plan.name: write(graph.file, shared=False)[0] for graph in plain}
+    plans = [graph.plan for graph in plain]
+    for plan, inputs, expected in run_in_order(
+        plans, images, lambda plan, given: run_program(files[plan.name], plan.name, given)
+    ):
+        name = plan.name
+        if hydrate_program(nested.data, name) != files[name]:
             raise ParityError(f"program {name}: hydration does not give back the plain file byte for byte")
-        inputs = _inputs(graph, images, features)
-        expected = run_program(file, name, inputs)
         found = run_program(nested.data, name, inputs, nested.roots[name])
         difference = max(
             float(np.abs(f[key].astype(np.float64) - e[key]).max())
@@ -53,7 +55,6 @@ def check_parity(nested: NestedFile, plain: Sequence[Graph], images: Sequence[Im
                 f"program {name}: nested outputs differ from the plain model's by {difference:g}; they must be equal"
             )
         results.append(Parity(program=name, max_abs_difference=difference, images=len(inputs)))
-        features = _features(graph, expected, features)
     return results
 
 
@@ -63,41 +64,27 @@ def measure_accuracy(
     """Return top-1 per width of the float network and of the nested file on labelled images."""
     if not images:
         return []
-    truth = np.asarray(labels)
-    float_files = [(graph, write(graph.file, shared=False)[0], None) for graph in floats]
-    nested_files = [(graph, nested.data, nested.roots[graph.plan.name]) for graph in floats]
-    results = []
-    for (width, expected), (_, found) in zip(
-        _answers(float_files, images), _answers(nested_files, images), strict=True
-    ):
-        results.append(
-            Accuracy(
-                width=width,
-                images=len(images),
-                float_top1=float((expected == truth).mean()),
-                artifact_top1=float((found == truth).mean()),
-            )
+    plans = [graph.plan for graph in floats]
+    files = {graph.plan.name: write(graph.file, shared=False)[0] for graph in floats}
+    threads, truth = os.cpu_count() or 1, np.asarray(labels)
+
+    def run_float(plan: ProgramPlan, given: Sequence[Sample]) -> Sequence[Sample]:
+        return run_program(files[plan.name], plan.name, given, num_threads=threads)
+
+    def run_nested(plan: ProgramPlan, given: Sequence[Sample]) -> Sequence[Sample]:
+        return run_program(nested.data, plan.name, given, nested.roots[plan.name], num_threads=threads)
+
+    both = zip(run_widths(plans, images, run_float), run_widths(plans, images, run_nested), strict=True)
+    return [
+        Accuracy(
+            width=width,
+            images=len(images),
+            float_top1=float((_classes(expected) == truth).mean()),
+            artifact_top1=float((_classes(found) == truth).mean()),
         )
-    return results
+        for (width, expected), (_, found) in both
+    ]
 
 
-def _answers(
-    files: Iterable[tuple[Graph, bytes, int | None]], images: Sequence[Image]
-) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Yield each width and the class it gives every image; the programs come in order, what every image runs first."""
-    features: Sequence[Sample] = [{} for _ in images]
-    for graph, data, root in files:
-        inputs = _inputs(graph, images, features)
-        outputs = run_program(data, graph.plan.name, inputs, root, num_threads=os.cpu_count() or 1)
-        features = _features(graph, outputs, features)
-        if graph.plan.width is not None:
-            yield graph.plan.width, np.array([output["logits"].argmax() for output in outputs])
-
-
-def _features(graph: Graph, outputs: Sequence[Sample], before: Sequence[Sample]) -> Sequence[Sample]:
-    """Return what the tails read once this program has run: a prefix's features, or what was there."""
-    return [{"features": output["features"]} for output in outputs] if graph.plan.role == "prefix" else before
-
-
-def _inputs(graph: Graph, images: Sequence[Image], features: Sequence[Sample]) -> list[Sample]:
-    return [*features] if graph.plan.role == "tail" else [{"image": image} for image in images]
+def _classes(outputs: Sequence[Sample]) -> NDArray[np.intp]:
+    return np.array([output["logits"].argmax() for output in outputs])

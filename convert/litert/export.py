@@ -3,7 +3,8 @@
 Then plain programs of the shared integers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 
 from convert.errors import ParityError
 from convert.fold import Tensors
-from convert.litert.activations import observe, share_ranges, tensor_name
+from convert.litert.activations import observe, part_of, share_features, share_ranges
 from convert.litert.float_graph import Graph, bind, with_width
 from convert.litert.frontend import Frontend
 from convert.litert.interpreter import run_program
 from convert.litert.quantize import quantize_int8, quantize_weights_only
+from convert.program_inputs import Run, run_in_order
 from convert.quantized_weights import QuantizedWeights
 from convert.slice_plan import ProgramPlan
 from convert.static_module import StaticProgram, static_module
@@ -38,19 +40,19 @@ Image = NDArray[np.float32]
 def export_float(spec: SupernetSpec, tensors: Tensors, plans: Sequence[ProgramPlan], frontend: Frontend) -> list[Graph]:
     """Return the float graph of every program.
 
-    The front end runs once per role, on the widest program, and for every program of a transformer.
+    The front end runs once for programs of one part of the network, on the widest of them, and for every program of a
+    transformer.
     """
-    graphs: list[Graph] = []
-    exported: dict[str, Graph] = {}
-    for plan in sorted(plans, key=lambda plan: -1 if plan.width is None else -plan.width):
-        if plan.role not in exported or plan.attends:
+    graphs: dict[str, Graph] = {}
+    exported: dict[tuple[str, str], Graph] = {}
+    for plan in sorted(plans, key=_weights, reverse=True):
+        part = part_of(plan)
+        if part not in exported or plan.attends:
             data = frontend(static_module(spec, plan, tensors), plan.input_shape)
-            exported[plan.role] = bind(data, plan, tensors, spec.bn_epsilon)
-            graphs.append(exported[plan.role])
+            exported[part] = graphs[plan.name] = bind(data, plan, tensors, spec.bn_epsilon)
         else:
-            graphs.append(with_width(exported[plan.role], plan, tensors, spec.bn_epsilon))
-    by_name = {graph.plan.name: graph for graph in graphs}
-    return [by_name[plan.name] for plan in plans]
+            graphs[plan.name] = with_width(exported[part], plan, tensors, spec.bn_epsilon)
+    return [graphs[plan.name] for plan in plans]
 
 
 def check_float(spec: SupernetSpec, tensors: Tensors, graphs: Sequence[Graph], image: Image) -> float:
@@ -58,24 +60,19 @@ def check_float(spec: SupernetSpec, tensors: Tensors, graphs: Sequence[Graph], i
 
     One above FLOAT_TOLERANCE, and above what rounding explains (ROUNDING_MARGIN), is a ParityError.
     """
-    worst, features = 0.0, None
-    for graph in graphs:
-        (name,) = graph.program.inputs
-        sample = image if name == "image" else features
-        assert sample is not None  # plans begin with the prefix
-        (found,) = run_program(write(graph.file, shared=False)[0], graph.plan.name, [{name: sample}])
-        module = static_module(spec, graph.plan, tensors)
+    worst = 0.0
+    for plan, (given,), (found,) in run_in_order([graph.plan for graph in graphs], [image], _float_runner(graphs)):
+        module, sample = static_module(spec, plan, tensors), given[plan.input_name]
         expected = _outputs(module, sample)
-        difference = max(map(_difference, (found[output] for output in graph.program.outputs), expected))
+        difference = max(map(_difference, (found[output] for output in plan.output_names), expected))
         if not difference <= FLOAT_TOLERANCE:
             limit = ROUNDING_MARGIN * max(map(_difference, expected, _outputs(module.double(), sample)))
             if not difference <= limit:
                 raise ParityError(
-                    f"program {graph.plan.name}: the float graph's outputs differ from torch's by {difference:.2e} "
+                    f"program {plan.name}: the float graph's outputs differ from torch's by {difference:.2e} "
                     f"(limit {max(FLOAT_TOLERANCE, limit):.1e}); try another --frontend"
                 )
         worst = max(worst, difference)
-        features = found.get("features", features)
     return worst
 
 
@@ -106,30 +103,18 @@ def plain_programs(
     """
     if precision == "wi8":
         return [quantize_weights_only(graph, weights, tensors, spec.bn_epsilon) for graph in graphs]
-    first = graphs[0]
-    if first.plan.role == "prefix":
-        prefix_ranges = observe(first, [{"image": image} for image in images])
-        samples = float_features(first, images)
-        tails = list(graphs[1:])
-        ranges = [observe(tail, samples) for tail in tails]
-        features = prefix_ranges[tensor_name(int(first.program.graph.outputs[0]))]
-        heads = [quantize_int8(first, prefix_ranges, weights, tensors, spec.bn_epsilon)]
-    else:
-        sampled = [{"image": image} for image in images]
-        tails = [graph for graph in graphs if graph.plan.role == "net"]
-        heads = [
-            quantize_int8(gate, observe(gate, sampled), weights, tensors, spec.bn_epsilon)
-            for gate in graphs
-            if gate.plan.role == "gate"
-        ]
-        ranges = [observe(tail, sampled) for tail in tails]
-        features = ranges[-1][tensor_name(int(tails[0].program.graph.inputs[0]))]
-    shared = share_ranges(tails, ranges, features)
-    bodies = [quantize_int8(tail, r, weights, tensors, spec.bn_epsilon) for tail, r in zip(tails, shared, strict=True)]
-    return heads + bodies
+    plans = [graph.plan for graph in graphs]
+    by_name = {graph.plan.name: graph for graph in graphs}
+    runs = run_in_order(plans, images, _float_runner(graphs))
+    observed = [observe(by_name[plan.name], inputs) for plan, inputs, _ in runs]
+    shared = share_features(graphs, share_ranges(graphs, observed))
+    return [quantize_int8(graph, r, weights, tensors, spec.bn_epsilon) for graph, r in zip(graphs, shared, strict=True)]
 
 
-def float_features(prefix: Graph, images: Sequence[Image]) -> list[Mapping[str, NDArray[Any]]]:
-    """Return what the float prefix hands to the tails for each image, as named tail inputs."""
-    outputs = run_program(write(prefix.file, shared=False)[0], prefix.plan.name, [{"image": image} for image in images])
-    return [{"features": output["features"]} for output in outputs]
+def _float_runner(graphs: Sequence[Graph]) -> Run[NDArray[Any]]:
+    files = {graph.plan.name: write(graph.file, shared=False)[0] for graph in graphs}
+    return lambda plan, inputs: run_program(files[plan.name], plan.name, inputs)
+
+
+def _weights(plan: ProgramPlan) -> int:
+    return sum(prod(piece.extent) for piece in plan.layers)

@@ -68,16 +68,6 @@ class Graph:
         return replace(self, program=program, constants=Constants(list(self.constants.data)))
 
 
-def signature(plan: ProgramPlan) -> tuple[list[str], list[str]]:
-    """Return the names of a program's inputs and outputs."""
-    return {
-        "prefix": (["image"], ["features", "gate_logits"]),
-        "tail": (["features"], ["logits"]),
-        "gate": (["image"], ["gate_logits"]),
-        "net": (["image"], ["logits"]),
-    }[plan.role]
-
-
 def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -> Graph:
     """Tie every filter of an exported graph to its layer by content: the exporter saw the same folded values."""
     model = schema.ModelT.InitFromPackedBuf(exported, 0)
@@ -107,8 +97,7 @@ def bind(exported: bytes, plan: ProgramPlan, tensors: Tensors, epsilon: float) -
     missing = [layer.name for layers in waiting.values() for layer in layers]
     if missing:
         raise ExportError(f"program {plan.name}: the exported graph lacks the layers {', '.join(missing)}")
-    inputs, outputs = signature(plan)
-    program = Program(plan.name, graph, inputs, outputs, model.operatorCodes)
+    program = Program(plan.name, graph, [plan.input_name], list(plan.output_names), model.operatorCodes)
     return with_width(Graph(plan, program, constants, tuple(filters)), plan, tensors, epsilon)
 
 
@@ -213,8 +202,11 @@ def _own_constants(graph: Any, constants: Constants) -> None:
 
 
 def _spread_channels(graph: Any, codes: list[Any], plan: ProgramPlan) -> None:
-    """Set the last dimension of every activation from the filters' output channels, in execution order."""
+    """Set the last dimension of every activation: the program's own of its input, then, in execution order, from the
+    filters' output channels."""
     tensors = graph.tensors
+    given = tensors[graph.inputs[0]]
+    given.shape = np.array([*given.shape[:-1], plan.input_shape[1]], np.int32)
     for operator in graph.operators:
         code = codes[operator.opcodeIndex].builtinCode
         output = tensors[operator.outputs[0]]

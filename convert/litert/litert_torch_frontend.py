@@ -14,7 +14,7 @@ with quiet():
 
 def export(module: StaticProgram, shape: tuple[int, int, int, int]) -> bytes:
     """Return the module's float32 LiteRT file (see `convert.litert.frontend.Frontend`)."""
-    images = [0] if module.role == "prefix" else None
+    images = [0] if module.output_names[0] == "features" else None
     with quiet(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "program.tflite"
         channels_last = litert_torch.to_channel_last_io(module, args=[0], outputs=images).eval()

@@ -29,7 +29,7 @@ def export(module: StaticProgram, shape: tuple[int, int, int, int]) -> bytes:
         np.save(folder / SAMPLE_IMAGES, np.zeros((20, 128, 128, 3), np.float32))
         torch.onnx.export(
             module, (torch.zeros(shape),), str(folder / "program.onnx"), opset_version=OPSET, dynamo=False,
-            input_names=["input"], output_names=["output_0", "output_1"][: 2 if module.role == "prefix" else 1],
+            input_names=["input"], output_names=[f"output_{number}" for number in range(len(module.output_names))],
         )  # fmt: skip
         with contextlib.chdir(folder):
             onnx2tf.convert(

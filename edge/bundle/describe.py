@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from common.console import table
 from edge.bundle.checks import artifact_bytes, artifact_widths
-from edge.bundle.manifest import AT_LEAST, Artifact, Limit, Manifest, OperatingPoint
+from edge.bundle.manifest import AT_LEAST, Artifact, Gate, Limit, Manifest, OperatingPoint
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +18,7 @@ POINTS = ("name", "device", "artifact", "limits", "mean ms", "accuracy", "width:
 def tables(manifest: Manifest) -> Iterator["Table"]:
     """Yield the tables that describe a bundle: network, widths, artifacts, operating points where there are any."""
     yield table("Network", ("property", "value"), _network_rows(manifest))
-    yield table("Widths", ("width", "name", "MACs", "parameters", "gate logit"), _width_rows(manifest))
+    yield table("Widths", ("width", "name", "MACs", "parameters", "gate logits"), _width_rows(manifest))
     yield table("Artifacts", ARTIFACTS, (_artifact_row(manifest, artifact) for artifact in manifest.artifacts))
     if manifest.operating_points:
         yield table("Operating points", POINTS, (_point_row(manifest, point) for point in manifest.operating_points))
@@ -33,14 +33,19 @@ def _network_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     )
     more = f" and {len(model.classes) - 5} more" if len(model.classes) > 5 else ""
     yield "classes", f"{len(model.classes)}: {', '.join(model.classes[:5])}{more}"
-    yield "gate", f"{manifest.gate.kind}, {len(manifest.gate.choices)} choices" if manifest.gate else "none"
+    gates = [f"{gate.kind}, {len(gate.choices)} choices" for gate in manifest.gates]
+    yield "gate" if len(gates) < 2 else "gates", "; ".join(gates) or "none"
 
 
 def _width_rows(manifest: Manifest) -> Iterator[tuple[object, ...]]:
-    choices = manifest.gate.choices if manifest.gate else []
     for width in manifest.widths:
-        logit = choices.index(width.index) if width.index in choices else "–"
-        yield width.index, width.name, f"{width.macs:,}", f"{width.params:,}", logit
+        logits = [str(_logit(gate, entry)) for gate, entry in zip(manifest.gates, width.path, strict=False)]
+        yield width.index, width.name, f"{width.macs:,}", f"{width.params:,}", " ".join(logits) or "–"
+
+
+def _logit(gate: Gate, entry: int) -> int | str:
+    """Return which logit of a gate stands for an entry of its part."""
+    return gate.choices.index(entry) if entry in gate.choices else "–"
 
 
 def _artifact_row(manifest: Manifest, artifact: Artifact) -> tuple[object, ...]:

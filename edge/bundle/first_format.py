@@ -1,7 +1,7 @@
 """Manifests of format "dsnet-bundle/1", of bundles with at most one gate, as what they say in format 2.
 
-There, `gate` was one record or null, a width had no `path`, and a program had its one `width`, or, if all images run it,
-none. Whatever does not have that form is left as it is, for the checks of format 2 to name.
+There, `gate` was one record or null, a width had no `path`, and a program had its one `width`, or none, where all
+images run it. Whatever does not have that form is left as it is, for the checks of format 2 to name.
 """
 
 import re
@@ -36,7 +36,7 @@ def _with_programs(artifact: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(programs, list) or not all(isinstance(program, dict) for program in programs):
         return artifact
     own = [program["width"] for program in programs if program.get("width") is not None]
-    every = sorted(own) if all(isinstance(width, int) for width in own) else own
+    every = sorted(set(own)) if all(isinstance(width, int) for width in own) else own
     return {**artifact, "programs": [_with_widths(program, every) for program in programs]}
 
 

@@ -146,7 +146,7 @@ class Width(Record):
     index: WidthIndex
     name: str
     path: list[WidthIndex] = Field(min_length=1, max_length=MAX_GATES)
-    """Which of its entries each part of the network runs at: one number per gate on the trunk; without one, the index."""
+    """Which of its entries each part of the network runs at: a number per gate on the trunk; without one, the index."""
     channels: list[Annotated[int, Field(ge=1, le=MAX_CHANNELS)]] = Field(min_length=1, max_length=MAX_LAYERS)
     """Output channels of the stem and of every block, in the order they run."""
     macs: Annotated[int, Field(ge=1)]

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from common import atomic_folder, atomic_write
+from common.program_names import whole_program
+from edge.bundle.checks import artifact_widths
 from edge.bundle.coreml.hydrate import hydrate as hydrate_coreml
 from edge.bundle.coreml.package import SUFFIX
 from edge.bundle.litert.hydrate import hydrate as hydrate_litert
@@ -36,8 +38,9 @@ class Choice:
 
     bundle: Bundle
     artifact: Artifact
-    head: Program | None
-    bodies: Sequence[Program]
+    widths: Sequence[int]
+    programs: Sequence[Program]
+    """All that these widths run, in order."""
     out: Path
     operating_points: bool = False
     """Whether the bundle's operating points go into the files' metadata."""
@@ -45,7 +48,7 @@ class Choice:
     @property
     def names(self) -> list[str]:
         """Return the names of the programs."""
-        return [program.name for program in (self.head, *self.bodies) if program]
+        return [program.name for program in self.programs]
 
 
 def plain_files(
@@ -65,13 +68,14 @@ def plain_files(
         raise BundleError(f"unknown form {form!r}; valid for --as with {artifact.runtime}: {', '.join(forms)}")
     if operating_points and artifact.runtime != "coreml":
         raise BundleError("--operating-points is for coreml: no other runtime's files have a place for them")
-    served = {program.width: program for program in artifact.programs if program.width is not None}
-    missing = [width for width in widths if width not in served]
+    valid = artifact_widths(artifact)
+    missing = [width for width in widths if width not in valid]
     if missing:
-        valid = ", ".join(map(str, sorted(served)))
-        raise BundleError(f"width {missing[0]} is not in this artifact, which has {valid}; change --widths")
-    head = next((program for program in artifact.programs if program.width is None), None)
-    choice = Choice(bundle, artifact, head, [served[width] for width in widths], out, operating_points)
+        raise BundleError(
+            f"width {missing[0]} is not in this artifact, which has {', '.join(map(str, valid))}; change --widths"
+        )
+    programs = [program for program in artifact.programs if not set(widths).isdisjoint(program.widths)]
+    choice = Choice(bundle, artifact, widths, programs, out, operating_points)
     return MAKERS[form or forms[0]](choice) if artifact.runtime != "coreml" else _coreml(choice, form)
 
 
@@ -104,12 +108,11 @@ def _tflite(choice: Choice) -> Files:
 
 def _monolithic(choice: Choice) -> Files:
     """One width as a single program net_NN, image → logits, without the gate."""
-    if len(choice.bodies) != 1:
-        raise BundleError(f"--as monolithic makes one width of {len(choice.bodies)} a program; name it with --widths")
-    (body,), nested = choice.bodies, choice.bundle.verified_bytes(choice.artifact)
-    if body.role == "net" or choice.head is None:
-        return {choice.out: hydrate_litert(nested, [body.name])}
-    return {choice.out: hydrate_monolithic(nested, (choice.head.name, body.name), f"net_{body.width:02d}")}
+    if len(choice.widths) != 1:
+        raise BundleError(f"--as monolithic makes one width of {len(choice.widths)} a program; name it with --widths")
+    (width,), nested = choice.widths, choice.bundle.verified_bytes(choice.artifact)
+    names = [program.name for program in choice.programs if program.role != "gate"]
+    return {choice.out: hydrate_monolithic(nested, names, whole_program(width))}
 
 
 def _pte(choice: Choice) -> Files:

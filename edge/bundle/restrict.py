@@ -53,10 +53,14 @@ def take_part(bundle: Bundle, artifact: Artifact, widths: Sequence[int] | None) 
         raise BundleError(
             f"width {missing[0]} is not in {artifact.runtime} {artifact.precision}, which has {valid}; change --widths"
         )
-    kept = [program for program in artifact.programs if widths is None or program.width in (None, *widths)]
-    if len(kept) == len(artifact.programs):
+    if widths is None or set(widths) == set(artifact_widths(artifact)):
         return _whole(bundle, artifact)
+    kept = [_serving(program, widths) for program in artifact.programs if not set(widths).isdisjoint(program.widths)]
     return RESTRICT[artifact.runtime](bundle, artifact, kept)
+
+
+def _serving(program: Program, widths: Sequence[int]) -> Program:
+    return program.model_copy(update={"widths": [width for width in program.widths if width in widths]})
 
 
 def misfit(point: OperatingPoint, parts: Sequence[Part]) -> str | None:
@@ -118,7 +122,7 @@ RESTRICT: dict[str, Callable[[Bundle, Artifact, Sequence[Program]], Part]] = {
 def _with_programs(artifact: Artifact, programs: Sequence[Program], **changes: Any) -> Artifact:
     """Return an artifact's record with some programs alone, and what was measured of those."""
     names = {program.name for program in programs}
-    widths = {program.width for program in programs}
+    widths = {width for program in programs for width in program.widths}
     measured = {
         "parity": [parity for parity in artifact.parity if parity.program in names],
         "accuracy": [accuracy for accuracy in artifact.accuracy if accuracy.width in widths],

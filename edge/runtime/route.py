@@ -26,7 +26,7 @@ class Route:
 
     head: Program | None
     paths: Mapping[int, tuple[Program, ...]]
-    """Width → what runs after the head, in order; the last one answers. Widths share what their paths have in common."""
+    """Width → what runs after the head, in order; the last answers. Widths share what their paths have in common."""
 
     @classmethod
     def of(cls, artifact: Artifact) -> "Route":

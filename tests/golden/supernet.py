@@ -14,7 +14,7 @@ SPEC = SupernetSpec(
     classes=2,
     stem=StageSpec(channels=(4,), depth=1, stride=2),
     stages=(StageSpec(channels=(4,), depth=1, stride=1), StageSpec(channels=(4, 8), depth=1, stride=2)),
-    gate=GateSpec(stage=1, choices=(0, 1)),
+    gates=(GateSpec(stage=1, choices=(0, 1)),),
 )
 
 

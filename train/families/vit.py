@@ -20,8 +20,8 @@ MAX_CHANNELS, MAX_TOKENS = 16384, 4096
 def vit(spec: "SupernetSpec") -> Graph:
     """Lay out patches + position ─ blocks of attention and MLP, each after a layer norm ─ layer norm.
 
-    Before the first gate on the trunk all blocks run at one embedding. Where a stage widens, a linear layer maps that to the
-    width's own; elsewhere the stream simply goes on.
+    Before the first gate on the trunk all blocks run at one embedding. Where a stage widens, a linear layer maps that
+    to the width's own; elsewhere the stream simply goes on.
     """
     layout = Layout(spec)
     x = layout.position(layout.patches(layout.image, "stem", spec.channels_at(-1), spec.stem.kernel), "position")

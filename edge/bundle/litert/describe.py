@@ -1,5 +1,6 @@
 """The manifest's description of a LiteRT program, read from the file itself."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -11,27 +12,31 @@ from edge.errors import BundleError
 DTYPES = {schema.TensorType.FLOAT32: "float32", schema.TensorType.INT8: "int8"}
 
 
-def describe_programs(data: bytes, roles: list[tuple[Role, int | None]], roots: dict[str, int]) -> list[Program]:
-    """Return the manifest entry of each program of a nested file: tensors, types, quantization, root offset."""
+def describe_programs(
+    data: bytes, programs: Iterable[tuple[str, Role, Sequence[int]]], roots: Mapping[str, int]
+) -> list[Program]:
+    """Return the manifest entry of programs of a nested file: tensors, types, quantization, root offset.
+
+    programs: name, role and widths of each.
+    """
     file = read(data)
-    return [_describe(file, role, width, roots) for role, width in roles]
+    return [_describe(file, name, role, widths, roots[name]) for name, role, widths in programs]
 
 
-def _describe(file: GraphFile, role: Role, width: int | None, roots: dict[str, int]) -> Program:
-    name = role if width is None else f"{role}_{width:02d}"
+def _describe(file: GraphFile, name: str, role: Role, widths: Sequence[int], root: int) -> Program:
     program = file.program(name)
     tensors = program.graph.tensors
     return Program(
         name=name,
         role=role,
-        width=width,
+        widths=list(widths),
         inputs=[
             _tensor(label, tensors[index]) for label, index in zip(program.inputs, program.graph.inputs, strict=True)
         ],
         outputs=[
             _tensor(label, tensors[index]) for label, index in zip(program.outputs, program.graph.outputs, strict=True)
         ],
-        root_offset=roots[name],
+        root_offset=root,
     )
 
 

@@ -4,6 +4,7 @@ Needs no torch, runtime or recipe. Files come from strangers: whatever is wrong 
 """
 
 from collections.abc import Sequence
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,11 @@ def hydrate(nested: bytes, programs: Sequence[str]) -> bytes:
 
 
 @doubting()
-def hydrate_monolithic(nested: bytes, programs: tuple[str, str], name: str) -> bytes:
-    """Return a plain LiteRT file whose one signature runs two programs in a row, without what only the gate needs."""
+def hydrate_monolithic(nested: bytes, programs: Sequence[str], name: str) -> bytes:
+    """Return a plain LiteRT file whose one signature runs programs in a row, without what only gates need."""
     file = _sound(nested, programs)
-    first, second = (densified(file, program) for program in programs)
-    return write(GraphFile([fuse(first, second, name)], file.constants), shared=False)[0]
+    whole = reduce(partial(fuse, name=name), [densified(file, program) for program in programs])
+    return write(GraphFile([whole], file.constants), shared=False)[0]
 
 
 @doubting()

@@ -12,7 +12,7 @@ from tests.convert.supernets import images, trained_like
 from train.spec import StageSpec, SupernetSpec
 
 SPEC = SupernetSpec(
-    "small", 16, 10, StageSpec((8, 16), 1, 2, kernel=1), (StageSpec((8, 16), 2, 2),), gate=None, family="mobilenet_v1"
+    "small", 16, 10, StageSpec((8, 16), 1, 2, kernel=1), (StageSpec((8, 16), 2, 2),), gates=(), family="mobilenet_v1"
 )
 PLANS = plan_programs(SPEC, [0, 1])
 OFFSET = np.float32(30_000)

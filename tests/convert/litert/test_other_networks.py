@@ -32,7 +32,7 @@ def with_kernel(spec: SupernetSpec, stage: int, kernel: int) -> SupernetSpec:
 MOBILENET_V1 = SupernetSpec(
     "small_v1", 32, 10, StageSpec((8, 8, 16, 16), 1, 2),
     (StageSpec((16, 24, 24, 32), 1, 1), StageSpec((24, 32, 40, 48), 2, 2)),
-    gate=None, activation="relu6", family="mobilenet_v1",
+    gates=(), activation="relu6", family="mobilenet_v1",
 )  # fmt: skip
 MOBILENET_V2 = SupernetSpec(
     "small_v2", 32, 10, StageSpec((8, 8, 16, 16), 1, 2),
@@ -41,19 +41,19 @@ MOBILENET_V2 = SupernetSpec(
         StageSpec((8, 16, 16, 24), 2, 2, expansion=4),
         StageSpec((16, 24, 24, 40), 2, 1, expansion=4),
     ),
-    gate=None, activation="relu6", family="mobilenet_v2", head=StageSpec((64,), 1, 1, kernel=1),
+    gates=(), activation="relu6", family="mobilenet_v2", head=StageSpec((64,), 1, 1, kernel=1),
 )  # fmt: skip
 RESNET_BASIC = SupernetSpec(
     "small_basic", 16, 10, StageSpec((8,), 1, 1), (StageSpec((8,), 1, 1), StageSpec((16, 24, 32), 2, 2)),
-    gate=GateSpec(1, (0, 2)), activation="relu", family="resnet_basic", stem_pool=True,
+    gates=(GateSpec(1, (0, 2)),), activation="relu", family="resnet_basic", stem_pool=True,
 )  # fmt: skip
 RESNET_BOTTLENECK = replace(
     RESNET_BASIC, family="resnet_bottleneck", stages=(StageSpec((16,), 1, 1), StageSpec((16, 32, 48), 2, 2))
 )
 
 NETWORKS = {
-    "gate-less": replace(TINY, gate=None),
-    "side gate": replace(TINY, gate=None).with_side_gate((0, 3)),
+    "gate-less": replace(TINY, gates=()),
+    "side gate": replace(TINY, gates=()).with_side_gate((0, 3)),
     "mobilenet_v1": MOBILENET_V1,
     "mobilenet_v2": MOBILENET_V2,
     "mobilenet_v2 with a side gate": MOBILENET_V2.with_side_gate((0, 3)),
@@ -73,7 +73,7 @@ def test_its_ends_convert_in_every_precision_with_parity_of_zero(spec: SupernetS
     ends = (0, spec.n_widths - 1)
     build_bundle(trained_like(spec), Request(ends, "litert", PRECISIONS, CLASSES), sample, tmp_path)
     bundle = open_bundle(tmp_path)
-    role = "tail" if spec.gate else "net"
+    role = "tail" if spec.gates else "net"
     for precision in PRECISIONS:
         artifact = bundle.artifact("litert", precision)
         bodies = [program.name for program in artifact.programs if program.role in ("tail", "net")]
