@@ -55,10 +55,11 @@ def _width_problems(manifest: Manifest) -> Iterator[str]:
     indices = [width.index for width in manifest.widths]
     if indices != list(range(len(indices))):
         yield f"widths must be numbered 0…{len(indices) - 1} in order, found {indices[:8]}"
-    paths = [width.path for width in manifest.widths]
-    if [len(path) for path in paths] != [len(paths[0])] * len(paths):
-        yield f"paths of different lengths: {sorted({len(path) for path in paths})}"
-    for path in _repeated(map(tuple, paths)):
+    parts, lengths = max(1, len(manifest.gates)), {len(width.path) for width in manifest.widths}
+    if lengths != {parts}:
+        found = ", ".join(map(str, sorted(lengths)))
+        yield f"paths of {found} entries; with {len(manifest.gates)} gate(s) they have {parts}"
+    for path in _repeated(tuple(width.path) for width in manifest.widths):
         yield f"path {list(path)} appears twice"
 
 
@@ -66,9 +67,6 @@ def _gate_problems(manifest: Manifest) -> Iterator[str]:
     kinds = [gate.kind for gate in manifest.gates]
     if kinds not in ([], ["side"]) and set(kinds) != {"trunk"}:
         yield f"gates {kinds[:8]}; valid: none, one at the side, or any number on the trunk"
-    parts = max(1, len(manifest.gates))
-    if any(len(width.path) != parts for width in manifest.widths):
-        yield f"paths of {len(manifest.widths[0].path)} entries; with {len(manifest.gates)} gates they have {parts}"
     for number, gate in enumerate(manifest.gates):
         entries = {width.path[number] for width in manifest.widths if number < len(width.path)}
         if gate.choices != sorted(set(gate.choices)) or not set(gate.choices) <= entries:
@@ -119,8 +117,8 @@ def _program_set_problems(manifest: Manifest, artifact: Artifact) -> Iterator[st
     found = {program.name: program.widths for program in artifact.programs}
     if found.keys() != needed.keys() or not held:
         kinds = [gate.kind for gate in manifest.gates]
-        gates = f"{len(kinds)} {kinds[0]} gate{'s' if len(kinds) > 1 else ''}" if kinds else "no gate"
-        wanted = ", ".join(list(needed)[:8]) or "one for each width"
+        gates = f"{len(kinds)} {kinds[0]} gate(s)" if kinds else "no gate"
+        wanted = ", ".join(list(needed)[:8]) or "one that answers for each width"
         yield f"with {gates} the programs must be {wanted}, found {', '.join(list(found)[:8])}"
         return
     for name, widths in needed.items():
@@ -178,10 +176,13 @@ def _features_problems(artifact: Artifact) -> Iterator[str]:
     for width in artifact_widths(artifact):
         programs = [program for program in artifact.programs if width in program.widths]
         for before, program in pairwise(programs):
-            given = [_layout(tensor) for tensor in before.outputs if tensor.name == "features"]
-            taken = [_layout(tensor) for tensor in program.inputs if tensor.name == "features"]
+            given, taken = _features(before.outputs), _features(program.inputs)
             if given != taken:
                 yield f"{program.name} takes features as {taken}, but {before.name} gives {given}"
+
+
+def _features(tensors: Iterable[TensorInfo]) -> str:
+    return ", ".join(_layout(tensor) for tensor in tensors if tensor.name == "features") or "none"
 
 
 def _layout(tensor: TensorInfo) -> str:

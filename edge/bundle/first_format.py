@@ -36,7 +36,7 @@ def _with_programs(artifact: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(programs, list) or not all(isinstance(program, dict) for program in programs):
         return artifact
     own = [program["width"] for program in programs if program.get("width") is not None]
-    every = sorted(own) if all(isinstance(width, int) for width in own) else own
+    every = sorted(set(own)) if all(isinstance(width, int) for width in own) else own
     return {**artifact, "programs": [_with_widths(program, every) for program in programs]}
 
 

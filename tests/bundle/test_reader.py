@@ -36,11 +36,23 @@ def test_a_missing_bundle_is_named(tmp_path: Path) -> None:
 
 def test_fields_of_a_newer_minor_version_are_accepted_and_kept(bundle_folder: Path) -> None:
     fields = json.loads((bundle_folder / "manifest.json").read_text())
-    fields["format"] = "dsnet-bundle/1.7"
+    fields["format"] = "dsnet-bundle/2.7"
     fields["artifacts"][0]["compression"] = {"kind": "none"}
     (bundle_folder / "manifest.json").write_text(json.dumps(fields))
     manifest = open_bundle(bundle_folder).manifest
     assert manifest.model_dump()["artifacts"][0]["compression"] == {"kind": "none"}
+
+
+@pytest.mark.parametrize("version", ["1", "1.7"])
+def test_the_first_format_is_read_as_what_it_says_in_the_second(
+    version: str, golden: Path, bundle_folder: Path
+) -> None:
+    fields = json.loads((golden / "format_1.json").read_text()) | {"format": f"dsnet-bundle/{version}"}
+    (bundle_folder / "manifest.json").write_text(json.dumps(fields))
+    bundle = open_bundle(bundle_folder)
+    assert bundle.manifest == open_bundle(golden / "bundle").manifest
+    write_manifest(bundle_folder, bundle.manifest)
+    assert (bundle_folder / "manifest.json").read_bytes() == (golden / "bundle" / "manifest.json").read_bytes()
 
 
 def test_one_artifact_needs_no_choice(golden: Path) -> None:

@@ -13,4 +13,4 @@ def test_the_shipped_schema_is_the_codes_schema(name: str) -> None:
 
 def test_the_manifest_schema_demands_the_fields_of_the_contract() -> None:
     required = schema("manifest")["required"]
-    assert required == ["format", "model", "widths", "gate", "artifacts", "provenance"]
+    assert required == ["format", "model", "widths", "gates", "artifacts", "provenance"]

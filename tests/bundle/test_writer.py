@@ -19,8 +19,9 @@ def test_writing_what_was_read_changes_no_byte(bundle_folder: Path) -> None:
 def test_a_manifest_that_readers_would_refuse_is_not_written(bundle_folder: Path) -> None:
     before = (bundle_folder / "manifest.json").read_bytes()
     manifest = open_bundle(bundle_folder).manifest
-    wrong = manifest.model_copy(update={"gate": Gate(kind="side", choices=[0, 1])})
-    with pytest.raises(BundleError, match="with a side gate the programs must be gate and net_NN, found prefix"):
+    wrong = manifest.model_copy(update={"gates": [Gate(kind="side", choices=[0, 1])]})
+    clause = r"with 1 side gate\(s\) the programs must be gate, net_00, net_01, found prefix"
+    with pytest.raises(BundleError, match=clause):
         write_manifest(bundle_folder, wrong)
     assert (bundle_folder / "manifest.json").read_bytes() == before
 

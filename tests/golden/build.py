@@ -62,10 +62,10 @@ def manifest(data: bytes, roots: dict[str, int]) -> Manifest:
             mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25],
         ),
         widths=[
-            Width(index=0, name="8", channels=[8, 8], macs=1952, params=629),
-            Width(index=1, name="16", channels=[8, 16], macs=2304, params=797),
+            Width(index=0, name="8", path=[0], channels=[8, 8], macs=1952, params=629),
+            Width(index=1, name="16", path=[1], channels=[8, 16], macs=2304, params=797),
         ],
-        gate=Gate(kind="trunk", choices=[0, 1]),
+        gates=[Gate(kind="trunk", choices=[0, 1])],
         artifacts=[artifact],
         provenance={"command": "tests.golden.build"},
         operating_points=[_point("fast", 1.0, [0], []), _point("balanced", 2.0, [0, 1], [0.5])],
@@ -109,11 +109,16 @@ def _programs(roots: dict[str, int]) -> list[Program]:
     gate_logits = TensorInfo(name="gate_logits", shape=[1, 2], dtype="float32")
     logits = TensorInfo(name="logits", shape=[1, 3], dtype="float32")
     prefix = Program(
-        name="prefix", role="prefix", inputs=[picture], outputs=[features, gate_logits], root_offset=roots["prefix"]
+        name="prefix",
+        role="prefix",
+        widths=[0, 1],
+        inputs=[picture],
+        outputs=[features, gate_logits],
+        root_offset=roots["prefix"],
     )
     tails = [
         Program(
-            name=f"tail_{w:02d}", role="tail", width=w, inputs=[features], outputs=[logits],
+            name=f"tail_{w:02d}", role="tail", widths=[w], inputs=[features], outputs=[logits],
             root_offset=roots[f"tail_{w:02d}"],
         )
         for w in (0, 1)

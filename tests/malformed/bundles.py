@@ -15,7 +15,7 @@ FIRST = ["artifacts", 0]
 
 FIELD_CHANGES: dict[str, list[tuple[list[str | int], Any]]] = {
     "unknown_format": [(["format"], "tarball")],
-    "higher_major_version": [(["format"], "dsnet-bundle/2")],
+    "higher_major_version": [(["format"], "dsnet-bundle/3")],
     "missing_format": [(["format"], None)],
     "missing_model": [(["model"], None)],
     "path_traversal": [([*FIRST, "file"], "../model.tflite")],
@@ -37,14 +37,25 @@ FIELD_CHANGES: dict[str, list[tuple[list[str | int], Any]]] = {
     "unknown_runtime": [([*FIRST, "runtime"], "abacus")],
     "missing_prefix": [([*FIRST, "programs", 0], None)],
     "no_tails": [([*FIRST, "programs", 2], None), ([*FIRST, "programs", 1], None)],
-    "trunk_programs_without_gate": [(["gate"], None), (["operating_points"], [])],
-    "program_name_against_width": [([*FIRST, "programs", 1, "width"], 1)],
+    "trunk_programs_without_gate": [(["gates"], []), (["operating_points"], [])],
+    "program_for_other_widths": [([*FIRST, "programs", 1, "widths"], [1])],
+    "program_name_against_role": [([*FIRST, "programs", 1, "role"], "net")],
+    "programs_out_of_order": [
+        ([*FIRST, "programs", 0], json.loads(MANIFEST)["artifacts"][0]["programs"][1]),
+        ([*FIRST, "programs", 1], json.loads(MANIFEST)["artifacts"][0]["programs"][0]),
+    ],
+    "program_for_unknown_width": [([*FIRST, "programs", 2, "widths"], [7])],
+    "path_of_another_length": [(["widths", 1, "path"], [0, 1])],
+    "paths_of_too_many_entries": [(["widths", 0, "path"], [0, 0]), (["widths", 1, "path"], [0, 1])],
+    "path_twice": [(["widths", 1, "path"], [0])],
+    "gates_of_two_kinds": [(["gates"], [{"kind": "trunk", "choices": [0, 1]}, {"kind": "side", "choices": [0]}])],
+    "too_many_gates": [(["gates"], [{"kind": "trunk", "choices": [0, 1]}] * 9)],
     "root_offset_outside": [([*FIRST, "programs", 0, "root_offset"], 1 << 30)],
     "quantized_without_scale": [([*FIRST, "programs", 0, "outputs", 0, "scale"], None)],
     "features_scales_differ": [([*FIRST, "programs", 2, "inputs", 0, "scale"], 0.051)],
     "features_shapes_differ": [([*FIRST, "programs", 1, "inputs", 0, "shape"], [1, 2, 2, 16])],
-    "gate_choice_missing": [(["gate", "choices"], [0, 7])],
-    "gate_choices_against_logits": [(["gate", "choices"], [0])],
+    "gate_choice_missing": [(["gates", 0, "choices"], [0, 7])],
+    "gate_choices_against_logits": [(["gates", 0, "choices"], [0])],
     "descending_thresholds": [
         (["operating_points", 1, "policy", "thresholds"], [0.5, 0.25]),
         (["operating_points", 1, "policy", "widths"], [0, 1, 2]),
@@ -71,7 +82,7 @@ FIELD_CHANGES: dict[str, list[tuple[list[str | int], Any]]] = {
         (["model", "input_size"], 0),
         (["widths", 1, "macs"], -1),
         ([*FIRST, "sha256"], "x"),
-        (["gate", "choices"], []),
+        (["gates", 0, "choices"], []),
     ],
 }  # fmt: skip
 
@@ -80,7 +91,7 @@ TEXT_CHANGES: dict[str, Callable[[bytes], bytes]] = {
     "truncated_manifest": lambda text: text[: len(text) // 2],
     "not_utf8": lambda text: text.replace(b"golden", b"g\xf6lden"),
     "not_an_object": lambda _: b"[1, 2, 3]\n",
-    "duplicate_key": lambda text: text.replace(b'"gate": {', b'"gate": null,\n "gate": {'),
+    "duplicate_key": lambda text: text.replace(b'"gates": [', b'"gates": [],\n "gates": ['),
     "deep_nesting": lambda text: text.replace(b'"family": "golden"', b'"family": ' + b"[" * 5000 + b"]" * 5000),
     "moderately_deep_nesting": lambda text: text.replace(
         b'"family": "golden"', b'"family": ' + b"[" * 100 + b"]" * 100
@@ -116,6 +127,9 @@ def write_bundles(folder: Path) -> None:
         folder / "stale_operating_point" / "manifest.json",
         changed_manifest([(["operating_points", 1, "artifact_sha256"], "0" * 64)]),
     )
+    fields = json.loads((GOLDEN.parent / "format_1.json").read_bytes())
+    fields["artifacts"][0]["programs"][1]["width"] = 1
+    _write(folder / "first_format_width_against_name" / "manifest.json", _text(fields))
     _write_lies(folder)
     for name, data in archives().items():
         _write(folder / f"{name}.zip", data)
@@ -130,7 +144,7 @@ def changed_manifest(changes: list[tuple[list[str | int], Any]]) -> bytes:
         parent = fields
         for part in path[:-1]:
             parent = parent[part]
-        if value is None and path != ["gate"]:
+        if value is None:
             del parent[path[-1]]
         else:
             parent[path[-1]] = value
@@ -165,6 +179,7 @@ def _write_lies(folder: Path) -> None:
     """A hash vouches for bytes, not for what they mean: files that open well and are not what the manifest says."""
     fields = json.loads(MANIFEST)
     fields["artifacts"][0]["programs"].pop()
+    fields["artifacts"][0]["programs"][0]["widths"] = [0]
     fields["operating_points"] = fields["operating_points"][:1]
     fields["artifacts"][0]["parity"].pop()
     _write(folder / "program_not_in_manifest" / "manifest.json", _text(fields))

@@ -1,5 +1,7 @@
 """Networks of several gates in LiteRT: every path of programs, each weight of a run of ranges stored once."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -65,10 +67,8 @@ def test_a_path_as_one_program_answers_the_same(converted: tuple[SupernetSpec, B
     assert np.array_equal(found["logits"].reshape(-1), answers(bundle, artifact, image)[width])
 
 
-def test_a_weight_is_stored_once_for_each_run_of_ranges_that_hold_one_another(
-    converted: tuple[SupernetSpec, Bundle],
-) -> None:
-    spec, bundle = converted
+@pytest.mark.parametrize("spec", [TWO_GATES, THREE_GATES], ids=lambda spec: spec.name)
+def test_a_weight_is_stored_once_for_each_run_of_ranges_that_hold_one_another(spec: SupernetSpec) -> None:
     plans = plan_programs(spec, range(spec.n_widths))
     runs = {name: levels.chains for name, levels in weight_levels(plans).items()}
     assert {name for name, found in runs.items() if len(found) > 1} == {
@@ -76,8 +76,7 @@ def test_a_weight_is_stored_once_for_each_run_of_ranges_that_hold_one_another(
     }
     for name, uses in uses_of_layers(plans).items():
         assert {piece.extent for piece in uses} == {extent for chain in runs[name] for extent in chain}
-        for chain in runs[name]:
-            assert all(np.less_equal(small, large).all() for small, large in zip(chain, chain[1:], strict=False))
+        assert all(np.less_equal(small, large).all() for chain in runs[name] for small, large in pairwise(chain))
 
 
 def test_some_widths_alone_keep_what_their_paths_run_and_answer_the_same(
