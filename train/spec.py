@@ -6,8 +6,9 @@ Any other stage, and the stem, runs at `channels[0]` at every width. Training al
 `spec.largest`: the network with its un-routed stages widened too (the "largest" mode of DS-Net); where no stage can be
 widened it is simply the last width.
 
-With several gates, each decides for its *part*: its stage and those up to the next gate's. A width then stands for a
-path: which entry of its `channels` every part runs at (`SupernetSpec.paths`). How the layers follow one another is laid out as a graph by the spec's family (`train.families`).
+With several gates, each decides for its part, the stages up to the next gate's; a width then stands for a path: which
+entry of its `channels` every part runs at (`SupernetSpec.paths`). How the layers follow one another is laid out as a
+graph by the spec's family (`train.families`).
 """
 
 import json
