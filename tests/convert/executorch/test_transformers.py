@@ -56,7 +56,7 @@ def test_a_file_of_one_width_holds_what_its_methods_read(bundle: Path) -> None:
     for plan in plan_programs(MICRO_VIT, [2]):
         answer = static_module(MICRO_VIT, plan, CHECKPOINT.tensors)(value)
         expected = answer[0] if isinstance(answer, tuple) else answer
-        (found,) = run_method(file, plan, [{"image": value}])
+        (found,) = run_method(file, plan, [{plan.input_name: value}])
         error = float((next(iter(found.values())) - expected).abs().max() / expected.abs().max())
         # The same float32 products in another order, as in tests/train/test_vit.py.
         assert error < 1e-5, f"{plan.name} differs by {error:.1e} of its largest value"
