@@ -361,7 +361,7 @@ def _print_evaluation(name: str, result: "Evaluation") -> None:
             f"{one.params / 1e3:.1f}",
             f"{one.top1:.2%}",
             f"{one.top5:.2%}",
-        )  # fmt: skip
+        )
         for one in result.widths
     ]
     title = f"{name} on {result.images} images"

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from train.augment import Normalise
 from train.data import ImageSet, batches
+from train.paths import Path
 from train.progress import Progress, Report, ignore
 from train.routing import Routing
-from train.spec import Path, SupernetSpec
+from train.spec import SupernetSpec
 from train.supernet import Supernet
 
 TOP = 5

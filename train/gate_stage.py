@@ -42,8 +42,9 @@ from train.losses import (
     sandwich_labels,
     sandwich_sparsification,
 )
+from train.paths import Path
 from train.routing import GateCrossing, Routing, starting_weights
-from train.spec import Path, SupernetSpec
+from train.spec import SupernetSpec
 from train.supernet import Supernet
 
 

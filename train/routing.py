@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from train.gate import decide
-from train.spec import Path, SupernetSpec
+from train.paths import Path
+from train.spec import SupernetSpec
 from train.supernet import Supernet
 from train.ways import Crossing, ways_of
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from train.spec import Path, SupernetSpec
+from train.paths import Path
+from train.spec import SupernetSpec
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def test_a_gate_learns_from_what_the_next_one_says_on_the_way_not_taken() -> Non
 @SPECS
 def test_the_dynamic_figures_are_those_of_dynamic_inference(spec: SupernetSpec) -> None:
     images, model = noise(spec, 60), decisive(spec)
-    pixels, labels = images.images.tensors  # type: ignore[attr-defined]
+    pixels, labels = images.images.tensors
     logits, widths = model.forward_dynamic(Normalise(spec)(pixels))
     found = evaluate_supernet(model, images, batch_size=25)
     assert found.dynamic is not None

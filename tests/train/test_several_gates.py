@@ -13,8 +13,8 @@ from tests.train.networks import MICRO, MICRO_GATES, MICRO_V2, MICRO_VIT_GATES, 
 from train import GateSpec, SpecError, StageSpec, SupernetSpec, load_spec
 from train.initialise import initial_supernet, initialise
 from train.layers import normalise_by_batch
+from train.paths import Path
 from train.recalibrate_bn import recalibrate
-from train.spec import Path
 from train.supernet import Supernet
 from train.ways import ways_of
 
@@ -29,11 +29,6 @@ def with_gates(*gates: GateSpec) -> SupernetSpec:
     return replace(THREE_GATES, gates=gates)
 
 
-def test_a_path_for_every_way_to_combine_the_parts() -> None:
-    free = replace(TWO_GATES, gates=(GateSpec(0, (0, 1)), GateSpec(1, (0, 1, 2))))
-    assert free.paths == ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (1, 2))
-
-
 def test_reach_keeps_neighbouring_parts_alike() -> None:
     assert TWO_GATES.paths == ((0, 0), (0, 1), (1, 0), (1, 1), (1, 2))
     assert all(abs(before - after) <= 1 for before, after in MICRO_GATES.paths)
@@ -43,15 +38,6 @@ def test_reach_keeps_neighbouring_parts_alike() -> None:
 def test_a_reach_of_nought_is_one_decision_for_all_parts() -> None:
     spec = replace(MICRO_GATES, gates=(GateSpec(1, (0, 2)), GateSpec(2, (0, 1, 2), reach=0)))
     assert spec.paths == ((0, 0), (1, 1), (2, 2))
-
-
-@ALL
-def test_widths_go_from_the_narrowest_everywhere_to_the_widest_everywhere(spec: SupernetSpec) -> None:
-    paths = spec.paths
-    assert paths[0] == (0,) * len(spec.gates)
-    assert paths[-1] == tuple(count - 1 for count in spec.part_counts)
-    assert [sum(path) for path in paths] == sorted(sum(path) for path in paths)
-    assert len(set(paths)) == len(paths)
 
 
 @ALL
