@@ -42,10 +42,14 @@ class Route:
         return self.paths[width]
 
     @property
+    def chains(self) -> dict[int, tuple[Program, ...]]:
+        """Return all programs that an image passes through, by the width that answers it."""
+        return {width: (*filter(None, [self.head]), *path) for width, path in self.paths.items()}
+
+    @property
     def end_to_end(self) -> dict[int, tuple[str, ...]]:
         """Return the names of the programs that an image passes through, by the width that answers it."""
-        head = (self.head.name,) if self.head else ()
-        return {width: (*head, *(program.name for program in path)) for width, path in self.paths.items()}
+        return {width: tuple(program.name for program in chain) for width, chain in self.chains.items()}
 
     def reads_features(self, widths: Iterable[int]) -> bool:
         """Return whether these widths need the head's output, whoever chooses between them."""
