@@ -28,8 +28,10 @@ from convert.coreml.nest import masters
 from convert.coreml.options import PRECISIONS
 from convert.fold import Tensors
 from convert.images import CheckImages, noise_images
-from convert.slice_plan import plan_programs
+from convert.program_inputs import Named, run_widths
+from convert.slice_plan import ProgramPlan, plan_programs
 from convert.static_module import static_module
+from edge.bundle.checks import artifact_widths
 from edge.bundle.coreml.hydrate import Form, hydrate
 from edge.bundle.manifest import Artifact
 from edge.bundle.nested.weights import weights_files
@@ -60,11 +62,11 @@ class Converted:
     @property
     def widths(self) -> list[int]:
         """Return the widths it serves."""
-        return [program.width for program in self.artifact.programs if program.width is not None]
+        return artifact_widths(self.artifact)
 
     def programs(self, widths: Sequence[int]) -> list[str]:
         """Return the programs that serve some widths."""
-        return [item.name for item in self.artifact.programs if item.width is None or item.width in widths]
+        return [item.name for item in self.artifact.programs if not set(widths).isdisjoint(item.widths)]
 
     def hydrated(self, widths: Sequence[int], form: Form) -> dict[Path, bytes]:
         """Return the files of packages for some widths, from a bundle opened anew as `dsnet hydrate` does."""
@@ -135,12 +137,13 @@ def compare_masters(checkpoint: Checkpoint) -> list[dict[str, float]]:
 
 @torch.no_grad()
 def _logits(spec: SupernetSpec, tensors: Tensors, width: int, pictures: torch.Tensor) -> np.ndarray:
-    value = pictures
-    for plan in plan_programs(spec, [width]):
-        if plan.role != "gate":
-            value = static_module(spec, plan, tensors)(value)
-            value = value[0] if plan.role == "prefix" else value
-    return value.numpy()
+    def run(plan: ProgramPlan, inputs: Sequence[Named[torch.Tensor]]) -> list[Named[torch.Tensor]]:
+        answers = (static_module(spec, plan, tensors)(given[plan.input_name]) for given in inputs)
+        outputs = (answer if isinstance(answer, tuple) else (answer,) for answer in answers)
+        return [dict(zip(plan.output_names, output, strict=True)) for output in outputs]
+
+    ((_, (output,)),) = run_widths(plan_programs(spec, [width]), [pictures], run)
+    return output["logits"].numpy()
 
 
 def _size(files: Mapping[Path, bytes]) -> int:
@@ -157,7 +160,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return every figure."""
     spec = load_spec(options.spec)
     checkpoint, images = Checkpoint(spec, initial_tensors(spec, seed=0), {}, "0" * 64), noise_images(spec, 1, seed=0)
-    every, few = tuple(range(spec.n_widths)), spec.choices or tuple(spread_choices(spec.n_widths))
+    every, few = tuple(range(spec.n_widths)), _few_widths(spec)
     choices = tuple(dict.fromkeys((few, every)))
     rows, folder = [], Path(tempfile.mkdtemp(prefix="dsnet-coreml-"))
     try:
@@ -188,6 +191,18 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "masters": compare_masters(checkpoint),
         "targets": _targets([row for row in rows if row["widths"] == len(every)]),
     }
+
+
+def _few_widths(spec: SupernetSpec) -> tuple[int, ...]:
+    """Return the widths that the gates choose between; without a gate, what one would."""
+    if not spec.choices:
+        return tuple(spread_choices(spec.n_widths))
+    parts = [set(choices) for choices in spec.choices]
+    return tuple(
+        width
+        for width, path in enumerate(spec.paths)
+        if all(entry in choices for entry, choices in zip(path, parts, strict=True))
+    )
 
 
 def _targets(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -271,8 +271,11 @@ def compare_runtimes(
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return every figure."""
     spec = load_spec(options.spec)
-    if spec.gate is None:
-        raise SystemExit(f"{spec.name} has no gate on its trunk, so no prefix and tail to time; choose another --spec")
+    if len(spec.gates) != 1:
+        raise SystemExit(
+            f"{spec.name} has {len(spec.gates)} gates on its trunk; to time a prefix and a tail it needs one; choose "
+            "another --spec"
+        )
     find_runner()  # or say how to build it, before any work
     torch.set_num_threads(1)
     checkpoint, images = untrained(spec), noise_images(spec, IMAGES, seed=0)

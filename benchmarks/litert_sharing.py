@@ -1,8 +1,9 @@
 """What sharing costs and saves on LiteRT, all side by side in one run: `python -m benchmarks.litert_sharing`.
 
-On an untrained network: file sizes of nested files against single-width and separate ones; latency of nested
-against plain static programs and of prefix + tail against one monolithic static model; load time and memory of one
-width; conversion time. Networks without a gate on their trunk have no prefix and tail: `--bytes` measures sizes alone.
+On an untrained network: file sizes of nested files against single-width and separate ones; latency of what runs after
+the prefix, nested against plain static programs, and of all programs of a width against one monolithic static model;
+load time and memory of one width; conversion time. Networks without a gate on their trunk have nothing to join:
+`--bytes` measures sizes alone.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks.side_by_side import OnBlock, ratio, repeat, show, time_blocks, write_json
 from common.console import progress, stdout, table
+from common.program_names import whole_program as whole_name
 from convert.artifacts import Request
 from convert.build_bundle import build_bundle
 from convert.images import CheckImages, noise_images
@@ -34,12 +36,15 @@ from convert.litert.frontend import load_frontend
 from convert.litert.quantize import PRECISIONS, Precision
 from convert.slice_plan import whole_program
 from convert.static_module import static_module
+from edge.bundle.checks import artifact_widths
 from edge.bundle.litert.hydrate import hydrate, hydrate_monolithic, hydrate_program
 from edge.bundle.manifest import Artifact
 from edge.bundle.reader import open_bundle
 from edge.devices.local import LocalDevice
 from edge.profiling import Entry, Settings, summarise
+from edge.runtime.route import Route
 from train.checkpoint import Checkpoint
+from train.families import FAMILIES
 from train.initialise import initial_tensors
 from train.side_gate import spread_choices
 from train.spec import SupernetSpec, load_spec
@@ -62,7 +67,12 @@ class Converted:
     @property
     def widths(self) -> list[int]:
         """Return the widths it serves."""
-        return [program.width for program in self.artifact.programs if program.width is not None]
+        return artifact_widths(self.artifact)
+
+    @property
+    def route(self) -> Route:
+        """Return which programs each width runs."""
+        return Route.of(self.artifact)
 
     def root(self, program: str) -> bytes:
         """Return the file with its first bytes set so that a runtime loads one program alone."""
@@ -98,10 +108,8 @@ def stock_exports(checkpoint: Checkpoint, widths: Sequence[int], images: CheckIm
 
 def compare_bytes(converted: Converted) -> dict[str, Any]:
     """Return sizes in bytes: the nested file, its widest width alone, one file per width, what each width adds."""
-    programs = converted.artifact.programs
-    heads = [program.name for program in programs if program.width is None]
-    bodies = {program.width: program.name for program in programs if program.width is not None}
-    singles = {width: len(hydrate(converted.data, [*heads, bodies[width]])) for width in converted.widths}
+    programs = converted.route.end_to_end
+    singles = {width: len(hydrate(converted.data, programs[width])) for width in converted.widths}
     nested, largest, n = len(converted.data), singles[converted.widths[-1]], len(converted.widths)
     return {
         "widths": n,
@@ -162,19 +170,19 @@ class _Loaded:
 
 
 def compare_latency(converted: Converted, settings: Settings, on_block: OnBlock) -> dict[str, Any]:
-    """Measure, per width, nested and plain static tails, prefix + tail, and the monolithic static model.
+    """Measure, per width, what runs after the prefix nested and plain, all of it, and the monolithic static model.
 
     Interleaved blocks.
     """
     chains: dict[str, LiteRtChain] = {}
     for width in converted.widths:
-        tail = f"tail_{width:02d}"
-        monolithic = hydrate_monolithic(converted.data, ("prefix", tail), f"net_{width:02d}")
+        programs = converted.route.end_to_end[width]
+        monolithic = hydrate_monolithic(converted.data, programs, whole_name(width))
         chains |= {
-            f"{tail} nested": LiteRtChain([converted.root(tail)]),
-            f"{tail} static": LiteRtChain([hydrate_program(converted.data, tail)]),
-            f"{tail} monolithic": LiteRtChain([monolithic]),
-            f"{tail} dynamic": LiteRtChain([converted.root("prefix"), converted.root(tail)]),
+            f"{width} nested": LiteRtChain([converted.root(name) for name in programs[1:]]),
+            f"{width} static": LiteRtChain([hydrate_program(converted.data, name) for name in programs[1:]]),
+            f"{width} monolithic": LiteRtChain([monolithic]),
+            f"{width} dynamic": LiteRtChain([converted.root(name) for name in programs]),
         }
     entries = time_blocks({name: repeat(chain.run) for name, chain in chains.items()}, settings, on_block)
     rows = [{"macs": converted.macs[width], **_latency_row(width, entries, chains)} for width in converted.widths]
@@ -188,19 +196,19 @@ def compare_latency(converted: Converted, settings: Settings, on_block: OnBlock)
 
 def _latency_row(width: int, entries: Mapping[str, Entry], chains: Mapping[str, LiteRtChain]) -> dict[str, Any]:
     kinds = ("nested", "static", "monolithic", "dynamic")
-    nested, static, monolithic, dynamic = (entries[f"tail_{width:02d} {kind}"] for kind in kinds)
+    nested, static, monolithic, dynamic = (entries[f"{width} {kind}"] for kind in kinds)
     return {
         "width": width,
-        "p50_ms": {kind: summarise(entries[f"tail_{width:02d} {kind}"]).p50_ms for kind in kinds},
+        "p50_ms": {kind: summarise(entries[f"{width} {kind}"]).p50_ms for kind in kinds},
         "nested_static": ratio(nested, static),
         "dynamic_monolithic": ratio(dynamic, monolithic),
-        "fully_delegated": all(chains[f"tail_{width:02d} {kind}"].fully_delegated for kind in kinds),
+        "fully_delegated": all(chains[f"{width} {kind}"].fully_delegated for kind in kinds),
     }
 
 
 def compare_loading(converted: Converted) -> list[dict[str, Any]]:
-    """Load the widest tail in fresh processes, four ways; medians of LOADS runs each, in rotation."""
-    tail = f"tail_{converted.widths[-1]:02d}"
+    """Load the widest width's last program in fresh processes, four ways; medians of LOADS runs each, in rotation."""
+    tail = converted.route.end_to_end[converted.widths[-1]][-1]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = {
@@ -236,21 +244,22 @@ def checkpoint_of(spec: SupernetSpec) -> Checkpoint:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return every figure."""
     spec = load_spec(options.spec)
-    if not options.bytes and spec.gate is None:
-        raise SystemExit(f"{spec.name} has no gate on its trunk, so no prefix and tail to time; give --bytes")
+    if not options.bytes and not spec.gates:
+        raise SystemExit(f"{spec.name} has no gate on its trunk, so nothing to join and time; give --bytes")
+    precisions = [p for p in PRECISIONS if not FAMILIES[spec.family].is_transformer or p == "wi8"]
     checkpoint, images = checkpoint_of(spec), noise_images(spec, IMAGES, seed=0)
-    every, few = list(range(spec.n_widths)), list(spec.choices or spread_choices(spec.n_widths))
+    every, few = list(range(spec.n_widths)), list(spread_choices(spec.n_widths))
     settings = Settings(ci=0.01, min_runs=options.runs, max_runs=options.runs, block_runs=5)
     with progress() as bar:
         steps = bar.add_task("converting", total=None)
         sizes, converted = [], {}
-        for precision in PRECISIONS:
+        for precision in precisions:
             for widths in (few, every):
                 converted[precision, len(widths)] = convert(checkpoint, widths, precision, images)
                 sizes.append({"precision": precision, **compare_bytes(converted[precision, len(widths)])})
         bar.update(steps, description="separate stock exports")
         stock_seconds = stock_exports(checkpoint, every, images) if options.stock and not options.bytes else None
-        latency, timed = {}, () if options.bytes else PRECISIONS
+        latency, timed = {}, () if options.bytes else precisions
         for precision in timed:
             bar.update(
                 steps, description=f"{precision}: latency", total=options.runs // 5 * 4 * len(every), completed=0
@@ -285,7 +294,7 @@ def report(result: Mapping[str, Any]) -> None:
     console = stdout()
     console.print(table(f"{result['spec']}: one file for all widths", SIZES, [_size_cells(r) for r in result["bytes"]]))
     for precision, latency in result["latency"].items():
-        title = f"{precision}: p50 ms of the tail, 1 thread; dynamic = prefix + tail; ratios of paired blocks [95%]"
+        title = f"{precision}: p50 ms after the prefix, 1 thread; dynamic = with it; ratios of paired blocks [95%]"
         console.print(table(title, LATENCY, [_latency_cells(row) for row in latency["rows"]]))
         print(
             f"medians: nested / static {latency['median_nested_ratio']:.4f}, "

@@ -1,4 +1,4 @@
-// A dsnet bundle on Apple's systems: hydrate Core ML programs from nested weights, run prefix → policy → tail.
+// A dsnet bundle on Apple's systems: hydrate Core ML programs from nested weights, run what the gates choose.
 //
 // One file to copy into an app; only Apple's own frameworks; Swift 5 language mode, iOS 16 or macOS 13 and later. It
 // follows docs/bundle.md (manifest, nested weights), docs/policies.md and docs/coreml.md, rule by rule.
@@ -40,9 +40,47 @@ public struct Manifest: Decodable {
     }
 
     public struct Program: Decodable {
+        struct Tensor: Decodable {
+            let name: String
+        }
+
         public let name: String
         public let role: String
-        public let width: Int?
+        /// The widths whose images run it.
+        public let widths: [Int]
+        /// The name of its one input: image or features.
+        public let input: String
+
+        private enum CodingKeys: String, CodingKey {
+            case name, role, width, widths, inputs
+        }
+
+        init(name: String, role: String, widths: [Int], input: String) {
+            self.name = name
+            self.role = role
+            self.widths = widths
+            self.input = input
+        }
+
+        public init(from decoder: Decoder) throws {
+            let fields = try decoder.container(keyedBy: CodingKeys.self)
+            name = try fields.decode(String.self, forKey: .name)
+            role = try fields.decode(String.self, forKey: .role)
+            guard let first = try fields.decode([Tensor].self, forKey: .inputs).first else {
+                throw BundleError("program \(name) has no input")
+            }
+            input = first.name
+            if let several = try fields.decodeIfPresent([Int].self, forKey: .widths) {
+                widths = several
+            } else {
+                // Format 1: its one width, or none where all images run it.
+                widths = try fields.decodeIfPresent(Int.self, forKey: .width).map { [$0] } ?? []
+            }
+        }
+
+        func serving(_ widths: [Int]) -> Program {
+            Program(name: name, role: role, widths: widths, input: input)
+        }
     }
 
     public struct Artifact: Decodable {
@@ -51,7 +89,24 @@ public struct Manifest: Decodable {
         public let file: String
         public let bytes: Int
         public let sha256: String
+        /// In the order in which they run.
         public let programs: [Program]
+
+        private enum CodingKeys: String, CodingKey {
+            case runtime, precision, file, bytes, sha256, programs
+        }
+
+        public init(from decoder: Decoder) throws {
+            let fields = try decoder.container(keyedBy: CodingKeys.self)
+            runtime = try fields.decode(String.self, forKey: .runtime)
+            precision = try fields.decode(String.self, forKey: .precision)
+            file = try fields.decode(String.self, forKey: .file)
+            bytes = try fields.decode(Int.self, forKey: .bytes)
+            sha256 = try fields.decode(String.self, forKey: .sha256)
+            let read = try fields.decode([Program].self, forKey: .programs)
+            let every = Set(read.flatMap { $0.widths }).sorted()
+            programs = read.map { $0.widths.isEmpty ? $0.serving(every) : $0 }
+        }
     }
 
     public struct WeightsFile: Decodable {
@@ -65,10 +120,30 @@ public struct Manifest: Decodable {
 
     public let format: String
     public let model: Model
-    public let gate: Gate?
+    /// In the order in which they decide.
+    public let gates: [Gate]
     public let artifacts: [Artifact]
     public let weights: [WeightsFile]?
     public let operatingPoints: [OperatingPoint]?
+
+    private enum CodingKeys: String, CodingKey {
+        case format, model, gate, gates, artifacts, weights, operatingPoints
+    }
+
+    public init(from decoder: Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        format = try fields.decode(String.self, forKey: .format)
+        model = try fields.decode(Model.self, forKey: .model)
+        if let several = try fields.decodeIfPresent([Gate].self, forKey: .gates) {
+            gates = several
+        } else {
+            // Format 1: one or null.
+            gates = try fields.decodeIfPresent(Gate.self, forKey: .gate).map { [$0] } ?? []
+        }
+        artifacts = try fields.decode([Artifact].self, forKey: .artifacts)
+        weights = try fields.decodeIfPresent([WeightsFile].self, forKey: .weights)
+        operatingPoints = try fields.decodeIfPresent([OperatingPoint].self, forKey: .operatingPoints)
+    }
 }
 
 public struct OperatingPoint: Decodable {
@@ -90,63 +165,19 @@ public struct OperatingPoint: Decodable {
             // Written before there were several policies.
             policy = try WidthPolicy(
                 widths: fields.decode([Int].self, forKey: .widths),
-                rule: .thresholds(fields.decode([Double].self, forKey: .thresholds)))
+                thresholds: fields.decode([Double].self, forKey: .thresholds))
         }
     }
 }
 
-/// Which width answers: docs/policies.md.
-public struct WidthPolicy: Decodable {
-    public enum Rule {
-        case thresholds([Double])
-        case utility(weights: [[Double]], biases: [Double], penalties: [Double])
-        case cascade(confidences: [Double])
-    }
+/// How one gate's logits choose between what comes next.
+public enum GateRule {
+    case thresholds([Double])
+    case utility(weights: [[Double]], biases: [Double], penalties: [Double])
 
-    /// Narrow → wide. Positions are indices into them.
-    public let widths: [Int]
-    public let rule: Rule
-
-    private enum CodingKeys: String, CodingKey {
-        case kind, widths, thresholds, weights, biases, penalties, confidences
-    }
-
-    init(widths: [Int], rule: Rule) throws {
-        self.widths = widths
-        self.rule = rule
-        guard !widths.isEmpty, zip(widths, widths.dropFirst()).allSatisfy({ $0 < $1 }), fits else {
-            throw BundleError("the numbers of an operating point do not fit its widths; calibrate again")
-        }
-    }
-
-    public init(from decoder: Decoder) throws {
-        let fields = try decoder.container(keyedBy: CodingKeys.self)
-        let numbers = { (key: CodingKeys) in try fields.decode([Double].self, forKey: key) }
-        let kind = try fields.decode(String.self, forKey: .kind)
-        let rule: Rule
-        switch kind {
-        case "thresholds":
-            rule = .thresholds(try numbers(.thresholds))
-        case "utility":
-            let weights = try fields.decode([[Double]].self, forKey: .weights)
-            rule = .utility(weights: weights, biases: try numbers(.biases), penalties: try numbers(.penalties))
-        case "cascade":
-            rule = .cascade(confidences: try numbers(.confidences))
-        default:
-            throw BundleError("policy kind \(kind) is unknown; valid: thresholds, utility, cascade; update this file")
-        }
-        try self.init(widths: fields.decode([Int].self, forKey: .widths), rule: rule)
-    }
-
-    /// Whether `first` reads the gate's logits.
-    public var asksGate: Bool {
-        if case .cascade = rule { return false }
-        return widths.count > 1
-    }
-
-    /// The position of the width that runs first. Logits that are no numbers count as hard.
-    public func first(gateLogits: [Float]) throws -> Int {
-        switch rule {
+    /// The number of what comes next. Logits that are no numbers count as hard.
+    func choose(gateLogits: [Float]) throws -> Int {
+        switch self {
         case let .thresholds(thresholds):
             let found = score(gateLogits: gateLogits)
             return thresholds.filter { !($0 >= found) }.count
@@ -155,7 +186,7 @@ public struct WidthPolicy: Decodable {
                 throw BundleError("the policy has weights for \(weights[0].count) gate logits, not \(gateLogits.count)")
             }
             var utilities = [Double]()
-            for position in widths.indices {
+            for position in biases.indices {
                 var sum = biases[position]
                 for (weight, logit) in zip(weights[position], gateLogits) {
                     sum += weight * Double(logit)
@@ -163,32 +194,129 @@ public struct WidthPolicy: Decodable {
                 utilities.append(1 / (1 + exp(-sum)) - penalties[position])
             }
             guard let highest = utilities.max(), !utilities.contains(where: { $0.isNaN }) else {
-                return widths.count - 1
+                return biases.count - 1
             }
-            return utilities.firstIndex(of: highest) ?? widths.count - 1
-        case .cascade:
-            return 0
+            return utilities.firstIndex(of: highest) ?? biases.count - 1
+        }
+    }
+
+    func fits(_ count: Int) -> Bool {
+        switch self {
+        case let .thresholds(thresholds):
+            return thresholds.count + 1 == count && zip(thresholds, thresholds.dropFirst()).allSatisfy { $0 <= $1 }
+        case let .utility(weights, biases, penalties):
+            let columns = weights.first?.count ?? 0
+            let rows = [weights.count, biases.count, penalties.count]
+            return rows.allSatisfy { $0 == count } && columns > 0 && weights.allSatisfy { $0.count == columns }
+        }
+    }
+}
+
+/// What is still to be decided: nothing, or what one gate after another chooses.
+public indirect enum Choice: Decodable {
+    case width(Int)
+    case gate(GateRule, next: [Choice])
+
+    private enum CodingKeys: String, CodingKey {
+        case thresholds, next
+    }
+
+    /// A node of a tree policy: a width, or thresholds and what comes next.
+    public init(from decoder: Decoder) throws {
+        if let width = try? decoder.singleValueContainer().decode(Int.self) {
+            self = .width(width)
+            return
+        }
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        let thresholds = try fields.decode([Double].self, forKey: .thresholds)
+        self = .gate(.thresholds(thresholds), next: try fields.decode([Choice].self, forKey: .next))
+    }
+
+    /// The widths that it may still come to.
+    var widths: [Int] {
+        switch self {
+        case let .width(width): return [width]
+        case let .gate(_, next): return next.flatMap { $0.widths }
+        }
+    }
+
+    /// Whether it reads any gate's logits.
+    var asksGate: Bool {
+        switch self {
+        case .width: return false
+        case let .gate(_, next): return next.count > 1 || next[0].asksGate
+        }
+    }
+
+    /// Whether every rule fits what comes next, at most `gates` of them in a row.
+    func fits(gates: Int) -> Bool {
+        switch self {
+        case .width: return true
+        case let .gate(rule, next):
+            return gates > 0 && rule.fits(next.count) && next.allSatisfy { $0.fits(gates: gates - 1) }
+        }
+    }
+}
+
+/// Which width answers: docs/policies.md.
+public struct WidthPolicy: Decodable {
+    static let maxGates = 8
+
+    /// Narrow → wide. Positions are indices into them.
+    public let widths: [Int]
+    /// What the gates decide; of a cascade, its first width.
+    public let root: Choice
+    /// Of a cascade: the least confidence with which each width but the last answers; empty otherwise.
+    public let confidences: [Double]
+
+    private enum CodingKeys: String, CodingKey {
+        case kind, widths, thresholds, weights, biases, penalties, confidences, root
+    }
+
+    init(widths: [Int], root: Choice, confidences: [Double] = []) throws {
+        self.widths = widths
+        self.root = root
+        self.confidences = confidences
+        let reached = confidences.isEmpty ? Set(root.widths) : Set(widths)
+        guard !widths.isEmpty, zip(widths, widths.dropFirst()).allSatisfy({ $0 < $1 }),
+            root.fits(gates: Self.maxGates), reached == Set(widths), confidences.allSatisfy({ $0 >= 0 })
+        else {
+            throw BundleError("the numbers of an operating point do not fit its widths; calibrate again")
+        }
+    }
+
+    init(widths: [Int], thresholds: [Double]) throws {
+        try self.init(widths: widths, root: .gate(.thresholds(thresholds), next: widths.map { .width($0) }))
+    }
+
+    public init(from decoder: Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        let numbers = { (key: CodingKeys) in try fields.decode([Double].self, forKey: key) }
+        let kind = try fields.decode(String.self, forKey: .kind)
+        let widths = try fields.decode([Int].self, forKey: .widths)
+        switch kind {
+        case "thresholds":
+            try self.init(widths: widths, thresholds: numbers(.thresholds))
+        case "tree":
+            try self.init(widths: widths, root: fields.decode(Choice.self, forKey: .root))
+        case "utility":
+            let weights = try fields.decode([[Double]].self, forKey: .weights)
+            let rule = GateRule.utility(weights: weights, biases: try numbers(.biases), penalties: try numbers(.penalties))
+            try self.init(widths: widths, root: .gate(rule, next: widths.map { .width($0) }))
+        case "cascade":
+            let confidences = try numbers(.confidences)
+            guard let first = widths.first, confidences.count + 1 == widths.count else {
+                throw BundleError("the confidences of an operating point do not fit its widths; calibrate again")
+            }
+            try self.init(widths: widths, root: .width(first), confidences: confidences)
+        default:
+            throw BundleError("policy kind \(kind) is unknown; valid: thresholds, tree, utility, cascade; update this file")
         }
     }
 
     /// Whether the answer of the width at a position stands; if not, the next one runs as well.
     public func stands(at position: Int, logits: [Float]) -> Bool {
-        guard case let .cascade(confidences) = rule, position < confidences.count else { return true }
-        return confidence(logits: logits) >= confidences[position]
-    }
-
-    private var fits: Bool {
-        switch rule {
-        case let .thresholds(thresholds):
-            let ascend = zip(thresholds, thresholds.dropFirst()).allSatisfy { $0 <= $1 }
-            return thresholds.count + 1 == widths.count && ascend
-        case let .utility(weights, biases, penalties):
-            let counts = [weights.count, biases.count, penalties.count]
-            let columns = weights.first?.count ?? 0
-            return counts.allSatisfy { $0 == widths.count } && columns > 0 && weights.allSatisfy { $0.count == columns }
-        case let .cascade(confidences):
-            return confidences.count + 1 == widths.count && confidences.allSatisfy { $0 >= 0 }
-        }
+        position >= confidences.count || confidence(logits: logits) >= confidences[position]
     }
 }
 
@@ -246,7 +374,7 @@ public struct BundleFolder {
     public init(at root: URL) throws {
         self.root = root.resolvingSymlinksInPath()
         let data = try Data(contentsOf: self.root.appendingPathComponent("manifest.json"))
-        manifest = try Self.decode(Manifest.self, data, format: "dsnet-bundle", of: \.format)
+        manifest = try Self.decode(Manifest.self, data, format: "dsnet-bundle", newest: 2, of: \.format)
     }
 
     /// The content of a file of the manifest, after its place, size and SHA-256 have been checked.
@@ -568,9 +696,11 @@ public final class CoreMLNetwork: @unchecked Sendable {  // every property is a 
         self.index = index
     }
 
-    /// Programs by what they are for: "prefix", "gate", "tail" or "net", and a width for the last two.
-    public func program(role: String, width: Int? = nil) -> Manifest.Program? {
-        artifact.programs.first { $0.role == role && $0.width == width }
+    /// What an image passes through that a width answers, in order; a side gate, which decides alone, first.
+    public func programs(width: Int) throws -> [Manifest.Program] {
+        let found = artifact.programs.filter { $0.widths.contains(width) }
+        guard !found.isEmpty else { throw BundleError("width \(width) is not in this bundle") }
+        return found
     }
 
     /// Rebuild one program and load it: from memory on iOS 18 and later, else through a temporary package.
@@ -644,23 +774,23 @@ private func softmax(_ logits: [Float]) -> [Double] {
     return weights.map { $0 / sum }
 }
 
-/// Prefix (or side gate) and the bodies of one operating point, each loaded when an image first needs it.
+/// The programs of one operating point, each loaded when an image first needs it, and run as the gates choose.
 public actor DynamicNetwork {
     public struct Answer {
         public let label: String
         /// The width that answered.
         public let width: Int
-        /// The gate's score; nil when no gate ran.
+        /// The first gate's score; nil when no gate ran.
         public let score: Double?
         public let logits: [Float]
     }
 
+    /// What programs gave for one image, by the names of all that ran up to each.
+    private typealias Outputs = [[String]: MLFeatureProvider]
+
     private let network: CoreMLNetwork
     private let point: OperatingPoint
-    /// The prefix or side gate; nil where neither the policy nor a body needs it.
-    private let head: MLModel?
-    private let isTrunk: Bool
-    private var bodies: [Int: MLModel] = [:]
+    private var models: [String: MLModel] = [:]
 
     public init(_ network: CoreMLNetwork, operatingPoint name: String) async throws {
         guard let point = network.folder.manifest.operatingPoints?.first(where: { $0.name == name }) else {
@@ -669,62 +799,87 @@ public actor DynamicNetwork {
         guard point.artifactSha256 == network.artifact.sha256 else {
             throw BundleError("operating point \(name) holds thresholds of another bundle; calibrate again")
         }
-        isTrunk = network.folder.manifest.gate?.kind == "trunk"
         self.network = network
         self.point = point
-        if isTrunk || point.policy.asksGate {
-            guard let program = network.program(role: isTrunk ? "prefix" : "gate") else {
-                throw BundleError("this bundle has no gate to choose a width with")
-            }
-            head = try await network.load(program)
-        } else {
-            head = nil
-        }
+        // What every image runs, if anything.
+        let first = try programs(width: point.policy.widths[0])[0]
+        if point.policy.widths.allSatisfy({ first.widths.contains($0) }) { _ = try await model(first) }
     }
 
     /// Classify one image: an MLMultiArray, float32 [1, 3, size, size], (x / 255 − mean) / std; or, if the bundle was
     /// converted with --image-input pixels, a CVPixelBuffer of that size, `MLFeatureValue(pixelBuffer:)`.
     public func classify(_ image: MLFeatureValue) async throws -> Answer {
         let policy = point.policy
-        var given = image
-        var hardness: Double?
-        var position = 0
-        if let head = head {
-            let outputs = try predict(head, "image", image)
-            let gateLogits = try numbers(outputs, "gate_logits")
-            hardness = score(gateLogits: gateLogits)
-            if policy.asksGate { position = try policy.first(gateLogits: gateLogits) }
-            if isTrunk {
-                guard let features = outputs.featureValue(for: "features") else {
-                    throw BundleError("the prefix gave no features")
-                }
-                given = features
+        var outputs = Outputs()
+        var choice = policy.root
+        var decisions = 0
+        while case let .gate(rule, next) = choice {
+            var chosen = 0
+            decisions += 1
+            if next.count > 1 {
+                // All the widths that may still come pass the same programs up to here.
+                let way = try programs(width: choice.widths[0]).prefix(decisions)
+                let last = try await run(way, image, &outputs)
+                chosen = try rule.choose(gateLogits: numbers(last, "gate_logits"))
             }
+            choice = next[chosen]
         }
-        var logits = try await answer(of: policy.widths[position], to: given)
-        while !policy.stands(at: position, logits: logits) {
+        guard var position = policy.widths.firstIndex(of: choice.widths[0]) else {
+            throw BundleError("width \(choice.widths[0]) is not of the operating point")
+        }
+        var last = try await run(programs(width: policy.widths[position])[...], image, &outputs)
+        while !policy.stands(at: position, logits: try numbers(last, "logits")) {
             position += 1
-            logits = try await answer(of: policy.widths[position], to: given)
+            last = try await run(programs(width: policy.widths[position])[...], image, &outputs)
         }
+        let logits = try numbers(last, "logits")
         let classes = network.folder.manifest.model.classes
         guard let best = logits.indices.max(by: { logits[$0] < logits[$1] }), best < classes.count else {
             throw BundleError("the network gave \(logits.count) logits for \(classes.count) classes")
         }
-        return Answer(label: classes[best], width: policy.widths[position], score: hardness, logits: logits)
+        let first = try outputs[[programs(width: policy.widths[position])[0].name]]
+        let hardness = try first?.featureValue(for: "gate_logits").map { _ in try numbers(first!, "gate_logits") }
+        return Answer(
+            label: classes[best], width: policy.widths[position], score: hardness.map { score(gateLogits: $0) },
+            logits: logits)
     }
 
-    private func answer(of width: Int, to given: MLFeatureValue) async throws -> [Float] {
-        let model = try await body(width)
-        return try numbers(predict(model, isTrunk ? "features" : "image", given), "logits")
+    /// What a width runs; a side gate only where the policy asks it.
+    private func programs(width: Int) throws -> [Manifest.Program] {
+        let asksGate = point.policy.root.asksGate
+        return try network.programs(width: width).filter { $0.role != "gate" || asksGate }
     }
 
-    private func body(_ width: Int) async throws -> MLModel {
-        if let loaded = bodies[width] { return loaded }
-        guard let program = network.program(role: isTrunk ? "tail" : "net", width: width) else {
-            throw BundleError("width \(width) is not in this bundle")
+    /// Run programs one after another, those that have run for this image not again, and return what the last one gives.
+    private func run(
+        _ way: ArraySlice<Manifest.Program>, _ image: MLFeatureValue, _ outputs: inout Outputs
+    ) async throws -> MLFeatureProvider {
+        var names = [String]()
+        var last: MLFeatureProvider?
+        for program in way {
+            names.append(program.name)
+            if let there = outputs[names] {
+                last = there
+                continue
+            }
+            let given = program.input == "image" ? image : features(last)
+            guard let value = given else { throw BundleError("\(program.name) reads features that nothing gave") }
+            last = try predict(await model(program), program.input, value)
+            outputs[names] = last
         }
+        guard let found = last else { throw BundleError("there is no program to run") }
+        return found
+    }
+
+    /// The features that a program gave. A stage, which reads `features`, gives `next_features`.
+    private func features(_ outputs: MLFeatureProvider?) -> MLFeatureValue? {
+        outputs?.featureValue(for: "next_features") ?? outputs?.featureValue(for: "features")
+    }
+
+    private func model(_ program: Manifest.Program) async throws -> MLModel {
+        if let loaded = models[program.name] { return loaded }
         let loaded = try await network.load(program)
-        bodies[width] = loaded
+        models[program.name] = loaded
         return loaded
     }
 

@@ -292,10 +292,7 @@ def _gated(start: "Checkpoint", choices: str | None, seed: int) -> "tuple[Supern
     from train.side_gate import add_side_gate, spread_choices
 
     if start.spec.choices and choices is not None:
-        raise ConfigError(
-            f"spec {start.spec.name!r} has a gate over widths {', '.join(map(str, start.spec.choices))}; --choices is "
-            "for networks without one"
-        )
+        raise ConfigError(f"spec {start.spec.name!r} has gates of its own; --choices is for networks without one")
     if start.spec.choices:
         return start.spec, start.tensors
     every = tuple(range(start.spec.n_widths))

@@ -4,15 +4,16 @@ The latency table is the file that `dsnet profile` writes, schema "dsnet-latency
 """
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
+from common.program_names import GATE, trunk_programs, whole_program
 from train.errors import ConfigError
 from train.spec import SupernetSpec
+from train.ways import ways_of
 
 LATENCY_FORMAT = "dsnet-latency/1"
 MAX_LATENCY_BYTES = 64 << 20
@@ -23,10 +24,10 @@ Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class CostTarget:
-    """A mean cost per image that the gate is trained to meet."""
+    """A mean cost per image that the gates are trained to meet."""
 
     costs: tuple[float, ...]
-    """Cost of an image per choice of the gate, in the spec's order."""
+    """Cost of an image at every width that the gates choose between, ascending (`train.ways`)."""
     target: float
     """Mean cost per image, in the same unit."""
     unit: str
@@ -62,7 +63,7 @@ class _Table(BaseModel):
 
 def mac_target(spec: SupernetSpec, macs: float) -> CostTarget:
     """Return the target of a mean number of multiply-accumulates per image."""
-    return CostTarget(tuple(float(spec.macs(width)) for width in _choices(spec)), macs, "MACs")
+    return CostTarget(tuple(float(spec.macs(width)) for width in _widths(spec)), macs, "MACs")
 
 
 def latency_target(
@@ -87,14 +88,14 @@ def latency_target(
             f"{path} has {len(fitting)} runs that fit, one is needed; it holds: {names}; choose with --device, "
             "--latency-precision, --latency-threads"
         )
-    costs = tuple(_latency_ms(spec, path, fitting[0], width) for width in _choices(spec))
+    costs = tuple(_latency_ms(spec, path, fitting[0], width) for width in _widths(spec))
     return CostTarget(costs, target_ms, "ms")
 
 
-def _choices(spec: SupernetSpec) -> Sequence[int]:
+def _widths(spec: SupernetSpec) -> tuple[int, ...]:
     if not spec.choices:
         raise ConfigError(f"spec {spec.name!r} has no gate to train; give a checkpoint of a spec with one")
-    return spec.choices
+    return ways_of(spec).widths
 
 
 def _read(path: Path) -> _Table:
@@ -110,17 +111,17 @@ def _read(path: Path) -> _Table:
 
 
 def _latency_ms(spec: SupernetSpec, path: Path, run: _Run, width: int) -> float:
-    """Return the latency of an image at a width: measured end to end, or the sum of the two programs it runs."""
+    """Return the latency of an image at a width: measured end to end, or the sum of the programs it runs."""
     medians = {
         tuple(entry.programs): statistics.median(samples)
         for entry in run.entries
         if (samples := [sample for block in entry.blocks_ms for sample in block])
     }
-    first, rest = ("prefix", f"tail_{width:02d}") if spec.gate else ("gate", f"net_{width:02d}")
-    if (first, rest) in medians:
-        return medians[first, rest]
-    if (first,) in medians and (rest,) in medians:
-        return medians[first,] + medians[rest,]
-    if (rest,) in medians and spec.side_gate:
-        return medians[rest,]  # profiled before the network had its gate, which costs 2% at most
-    raise ConfigError(f"{path} has no samples of {first} and {rest} in {run.name}; profile that width too")
+    programs = trunk_programs(spec.paths[width]) if spec.gates else (GATE, whole_program(width))
+    if programs in medians:
+        return medians[programs]
+    if all((program,) in medians for program in programs):
+        return sum(medians[program,] for program in programs)
+    if spec.side_gate and programs[1:] in medians:
+        return medians[programs[1:]]  # profiled before the network had its gate, which costs 2% at most
+    raise ConfigError(f"{path} has no samples of {' and '.join(programs)} in {run.name}; profile that width too")

@@ -1,6 +1,6 @@
-"""Accuracy of a supernet: at every width, and with its own gate deciding.
+"""Accuracy of a supernet: at every width, and with its own gates deciding.
 
-Shapes: n images, r × r pixels, k classes, w widths, c choices of the gate.
+Shapes: n images, r × r pixels, k classes, w widths.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from train.augment import Normalise
 from train.data import ImageSet, batches
-from train.gate import decide
+from train.paths import Path
 from train.progress import Progress, Report, ignore
+from train.routing import Routing
 from train.spec import SupernetSpec
 from train.supernet import Supernet
 
@@ -26,6 +27,8 @@ class WidthAccuracy:
     """One width, run for every image."""
 
     width: int
+    path: Path
+    """The entry of its channels that every part of the network runs at; with one gate or none, the width alone."""
     macs: int
     """Multiply-accumulates of one image."""
     params: int
@@ -37,16 +40,16 @@ class WidthAccuracy:
 
 @dataclass(frozen=True)
 class DynamicAccuracy:
-    """The gate's own choice, by its highest logit."""
+    """The gates' own choice, each by its highest logit."""
 
     top1: float
     """Share of the images classified right, 0…1."""
     top5: float
     """Share of the images whose class is among the five highest logits, 0…1."""
     mean_macs: float
-    """Multiply-accumulates per image, the gate's included."""
+    """Multiply-accumulates per image, the gates' included."""
     shares: dict[int, float]
-    """Share of the images that each of the gate's widths got."""
+    """Share of the images that each width got, of those that the gates choose between."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +70,22 @@ def evaluate_supernet(
     report: Report = ignore,
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Evaluation:
-    """Classify every image at every width and with the gate deciding, on the model's device, in evaluation mode.
+    """Classify every image at every width and with the gates deciding, on the model's device, in evaluation mode.
 
-    What the gate decides is looked up among the answers of all widths; it equals `Supernet.forward_dynamic`.
+    What the gates decide is looked up among the answers of all widths; it equals `Supernet.forward_dynamic`.
     autocast: the context that the network runs in, for mixed precision.
     """
     model.eval()
     spec, device = model.spec, next(model.parameters()).device
     normalise = Normalise(spec).to(device)
     loader = batches(images, batch_size)
-    count = _Count(spec, device)
+    routing = Routing(spec, device) if spec.choices else None
+    count = _Count(spec, routing.widths if routing else (), device)
     for number, (pixels, labels) in enumerate(loader, start=1):
         with autocast():
-            logits, gate_logits = _answers(model, normalise(pixels.to(device)), range(spec.n_widths))
-        count.add(logits, gate_logits, labels.to(device))
+            logits, reads = model.forward_widths(normalise(pixels.to(device)), range(spec.n_widths))
+            way = routing.decided(model, reads) if routing else None
+        count.add(logits, way, labels.to(device))
         report(Progress(number, len(loader)))
     return count.evaluation(images.count)
 
@@ -96,45 +101,40 @@ def classified_right(model: Supernet, batches: Iterable[tuple[Tensor, Tensor]], 
 
 
 class _Count:
-    """Images classified right so far, and the widths that the gate chose."""
+    """Images classified right so far, and the widths that the gates chose."""
 
-    def __init__(self, spec: SupernetSpec, device: torch.device) -> None:
+    def __init__(self, spec: SupernetSpec, ways: tuple[int, ...], device: torch.device) -> None:
         self.spec = spec
         self.right = torch.zeros(spec.n_widths, 2, dtype=torch.int64, device=device)
         """Top-1 and top-5, (w, 2)."""
         self.dynamic = torch.zeros(2, dtype=torch.int64, device=device)
-        self.choices = torch.tensor(spec.choices, dtype=torch.int64, device=device)
-        self.chosen = torch.zeros(len(self.choices), dtype=torch.int64, device=device)
-        """Images per choice, (c,)."""
+        self.ways = torch.tensor(ways, dtype=torch.int64, device=device)
+        """The widths that the gates choose between."""
+        self.chosen = torch.zeros_like(self.ways)
+        """Images that got each of them."""
 
-    def add(self, logits: Tensor, gate_logits: Tensor | None, labels: Tensor) -> None:
-        """Count a batch; logits (w, n, k), gate_logits (n, c), labels (n,)."""
+    def add(self, logits: Tensor, way: Tensor | None, labels: Tensor) -> None:
+        """Count a batch; logits (w, n, k), labels (n,), way (n,): which of the gates' widths each image got."""
         right = _right(logits, labels)
         self.right += right.sum(dim=1)
-        if gate_logits is not None:
-            choice = decide(gate_logits)
-            self.chosen += torch.bincount(choice, minlength=len(self.chosen))
-            self.dynamic += right[self.choices[choice], torch.arange(len(labels), device=labels.device)].sum(dim=0)
+        if way is not None:
+            self.chosen += torch.bincount(way, minlength=len(self.chosen))
+            self.dynamic += right[self.ways[way], torch.arange(len(labels), device=labels.device)].sum(dim=0)
 
     def evaluation(self, images: int) -> Evaluation:
         """Return the shares of all `images`."""
         spec = self.spec
         shares = (self.right.cpu().double() / images).tolist()
         widths = tuple(
-            WidthAccuracy(width, spec.macs(width), spec.params(width), *shares[width]) for width in range(spec.n_widths)
+            WidthAccuracy(width, path, spec.macs(width), spec.params(width), *shares[width])
+            for width, path in enumerate(spec.paths)
         )
-        if not spec.choices:
+        if not len(self.ways):
             return Evaluation(images, widths, None)
-        used = dict(zip(spec.choices, (self.chosen.cpu().double() / images).tolist(), strict=True))
+        used = dict(zip(self.ways.tolist(), (self.chosen.cpu().double() / images).tolist(), strict=True))
         mean_macs = sum(share * spec.macs(width) for width, share in used.items())
         top1, top5 = (self.dynamic.cpu().double() / images).tolist()
         return Evaluation(images, widths, DynamicAccuracy(top1, top5, mean_macs, used))
-
-
-def _answers(model: Supernet, images: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-    """Run some widths on normalised images; return logits (w, n, k) and gate logits (n, c), None without a gate."""
-    logits, gate_input = model.forward_widths(images, widths)
-    return logits, None if gate_input is None else model.gate_logits(gate_input)
 
 
 def _right(logits: Tensor, labels: Tensor) -> Tensor:

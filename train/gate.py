@@ -19,7 +19,7 @@ class SlimmingHead(SlicedConv2d):
 
 
 def straight_through_choice(gate_logits: Tensor, temperature: float) -> Tensor:
-    """Sample one choice per image: one-hot (n, choices) forward, the gradient of the Gumbel-softmax backward.
+    """Sample a choice from logits (…, choices): one-hot forward, the gradient of the Gumbel-softmax backward.
 
     Gumbel-softmax, Jang et al., ICLR 2017, equations 1-2 and the straight-through estimator of section 2.2. The noise
     comes from torch's global generator of the CPU, so that a seed means the same draw on every device.
@@ -30,16 +30,16 @@ def straight_through_choice(gate_logits: Tensor, temperature: float) -> Tensor:
 
 
 def straight_through_decision(gate_logits: Tensor, temperature: float) -> Tensor:
-    """Take the choice that evaluation takes: one-hot (n, choices) forward, the gradient of the softmax backward."""
+    """Take evaluation's choice from logits (…, choices): one-hot forward, the gradient of the softmax backward."""
     return _straight_through(gate_logits, temperature)
 
 
 def _straight_through(logits: Tensor, temperature: float) -> Tensor:
-    soft = (logits / temperature).softmax(dim=1)
-    hard = F.one_hot(soft.argmax(dim=1), soft.shape[1]).to(soft)
+    soft = (logits / temperature).softmax(dim=-1)
+    hard = F.one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft)
     return hard + soft - soft.detach()
 
 
 def decide(gate_logits: Tensor) -> Tensor:
-    """Return the choice (n,) of the highest logit: no noise, so an image always gets the same width."""
-    return gate_logits.argmax(dim=1)
+    """Return the choice of the highest of logits (…, choices): no noise, so an image always gets the same width."""
+    return gate_logits.argmax(dim=-1)

@@ -3,7 +3,8 @@
 DS-Net is "Dynamic Slimmable Network", Li et al., CVPR 2021, arXiv 2103.13258; DS-Net++ is Li et al., TPAMI 2022, arXiv
 2109.10060. Their equations are cited by the names the papers give them; [code] marks what was read in the public code.
 
-Shapes: n images, k classes, c gate choices. Every loss is a scalar, the mean over the batch.
+Shapes: n images, k classes, c choices of a gate, w widths that the gates choose between. Every loss is a scalar, the
+mean over the batch.
 """
 
 from collections.abc import Sequence
@@ -47,15 +48,18 @@ def ensemble_target(teacher_logits: Sequence[Tensor]) -> Tensor:
     return torch.stack([logits.softmax(dim=1) for logits in teacher_logits]).mean(dim=0).detach()
 
 
-def sandwich_labels(smallest: Tensor, largest: Tensor, labels: Tensor, n_choices: int, hard: HardRule) -> Tensor:
-    """Gate labels of sandwich gate sparsification, SGS (DS-Net): choice 0 where that suffices, else the last.
+def sandwich_labels(
+    smallest: Tensor, largest: Tensor, labels: Tensor, lowest: Tensor, highest: Tensor, hard: HardRule
+) -> Tensor:
+    """Gate labels of sandwich gate sparsification, SGS (DS-Net): the lowest choice if it suffices, else the highest.
 
-    smallest, largest: logits (n, k) of the narrowest and widest choice; labels (n,); returns choices (n,).
+    smallest, largest: logits (n, k) of the narrowest and the widest network that can still be reached; labels (n,);
+    lowest, highest (n,): the choices that lead there; returns choices (n,).
     """
     easy = smallest.argmax(dim=1) == labels
     if hard == "give up":
         easy = easy | (largest.argmax(dim=1) != labels)
-    return torch.where(easy, 0, n_choices - 1)
+    return torch.where(easy, lowest, highest)
 
 
 def sandwich_sparsification(gate_logits: Tensor, gate_labels: Tensor) -> Tensor:
@@ -69,7 +73,7 @@ def sandwich_sparsification(gate_logits: Tensor, gate_labels: Tensor) -> Tensor:
 def mac_penalty(choices: Tensor, macs: Tensor, unit: float) -> Tensor:
     """½ · (mean multiply-accumulates / unit)²: the gate's complexity penalty (DS-Net; unit 10⁹ [code]).
 
-    choices (n, c) one-hot with a gradient, macs (c,) per choice, unit in multiply-accumulates (see `mac_unit`).
+    choices (n, w) one-hot with a gradient, macs (w,) per width, unit in multiply-accumulates (see `mac_unit`).
     """
     return 0.5 * ((choices @ macs).mean() / unit).square()
 
@@ -77,7 +81,7 @@ def mac_penalty(choices: Tensor, macs: Tensor, unit: float) -> Tensor:
 def cost_target_penalty(choices: Tensor, costs: Tensor, target: float) -> Tensor:
     """(mean cost / target − 1)²: pulls the mean cost per image to a budget from either side; this project's own term.
 
-    choices (n, c) one-hot with a gradient, costs (c,) per choice and the target in one unit, such as milliseconds.
+    choices (n, w) one-hot with a gradient, costs (w,) of the widths and the target in one unit, such as milliseconds.
     """
     return ((choices @ costs).mean() / target - 1).square()
 

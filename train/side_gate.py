@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from train.families.layout import gate_name
 from train.initialise import initialise
 from train.spec import SupernetSpec
 from train.supernet import Supernet
@@ -26,8 +27,7 @@ def add_side_gate(
     A network that has a gate, or is too small for one, and widths that do not exist are a SpecError.
     """
     gated = spec.with_side_gate(choices)
-    gate = Supernet(gated).gate
-    assert gate is not None
+    (gate,) = Supernet(gated).gates
     initialise(gate, seed)
-    weights = {f"gate.{name}": weight.detach().numpy() for name, weight in gate.named_parameters()}
+    weights = {f"{gate_name(0)}.{name}": weight.detach().numpy() for name, weight in gate.named_parameters()}
     return gated, {**tensors, **weights}

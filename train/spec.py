@@ -6,30 +6,27 @@ Any other stage, and the stem, runs at `channels[0]` at every width. Training al
 `spec.largest`: the network with its un-routed stages widened too (the "largest" mode of DS-Net); where no stage can be
 widened it is simply the last width.
 
-With several gates, each decides for its stage and those up to the next gate's, its *part* of the network. A width then
-stands for a path: which entry of its `channels` every part runs at (`SupernetSpec.paths`).
-
-How the layers follow one another is laid out as a graph by the spec's family (`train.families`).
+With several gates, each decides for its part, the stages up to the next gate's; a width then stands for a path: which
+entry of its `channels` every part runs at (`SupernetSpec.paths`). How the layers follow one another is laid out as a
+graph by the spec's family (`train.families`).
 """
 
 import json
+import pathlib
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from importlib import resources
-from pathlib import Path as FilePath
 from typing import Any
 
 from train.errors import SpecError
 from train.families import FAMILIES
 from train.graph import Activation, Graph
 from train.layer_specs import LayerSpec
+from train.paths import Path, all_paths
 from train.spec_problems import BatchNormKind, spec_problems
 
 MAX_SPEC_BYTES = 1 << 20
-
-Path = tuple[int, ...]
-"""Which entry of its `channels` each part of a network runs at, or the first few of these."""
 
 NEWER_FIELDS = ("kernels", "heads", "head_size", "hidden", "widens")
 """Fields of stages that are written only where they are used."""
@@ -136,17 +133,11 @@ class SupernetSpec:
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
-        """Return for every width the entry of `channels` that each part of the network runs at.
+        """Return for every width the entry of `channels` that each part of the network runs at (`train.paths`).
 
-        Ordered by their sums, then entry by entry: the first is the narrowest everywhere, the last the widest. There is
-        one part per gate, or just one without gates on the trunk, where widths and entries are the same.
+        There is one part per gate, or just one without gates on the trunk, where widths and entries are the same.
         """
-        counts = self.part_counts
-        paths: list[Path] = [(index,) for index in range(counts[0])]
-        for gate, count in zip(self.gates[1:], counts[1:], strict=True):
-            reach = count if gate.reach is None else gate.reach
-            paths = [(*path, index) for path in paths for index in range(count) if abs(index - path[-1]) <= reach]
-        return tuple(sorted(paths, key=lambda path: (sum(path), path)))
+        return all_paths(self.part_counts, [gate.reach for gate in self.gates[1:]])
 
     def width_through(self, path: Path) -> int:
         """Return the first width whose path begins with `path`; up to there all such widths run the same."""
@@ -211,7 +202,7 @@ class SupernetSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain data; `from_dict` reads it back equal."""
-        values = {_written_name(name, value): _written(name, value) for name, value in asdict(self).items()}
+        values = dict(_written(name, value) for name, value in asdict(self).items())
         if not self.stem_pool:  # as written before there was one
             del values["stem_pool"]
         for stage in (values["stem"], values["head"] or {}, *values["stages"]):
@@ -362,7 +353,7 @@ def spec_names() -> list[str]:
 def load_spec(name_or_path: str) -> SupernetSpec:
     """Return a shipped spec by name, or one read from a path ending in .json."""
     if name_or_path.endswith(".json"):
-        path = FilePath(name_or_path)
+        path = pathlib.Path(name_or_path)
         if not path.is_file():
             names = ", ".join(spec_names())
             raise SpecError(f"no spec file at {name_or_path}; give a shipped name ({names}) or a .json path")
@@ -397,16 +388,12 @@ def _with_gates(values: Any) -> Any:
     return {("gates" if name == "gate" else name): gates if name == "gate" else value for name, value in values.items()}
 
 
-def _written_name(name: str, value: Any) -> str:
-    return "gate" if name == "gates" and len(value) < 2 else name
-
-
-def _written(name: str, value: Any) -> Any:
+def _written(name: str, value: Any) -> tuple[str, Any]:
     """Return a field as it is written: gates as before there were several, where that says all."""
     if name != "gates":
-        return value
+        return name, value
     gates = [{key: item for key, item in gate.items() if key != "reach" or item is not None} for gate in value]
-    return gates if len(gates) > 1 else next(iter(gates), None)
+    return ("gates", gates) if len(gates) > 1 else ("gate", next(iter(gates), None))
 
 
 def _adds(graph: Graph) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from train.families import FAMILIES
 from train.graph import Activation
+from train.paths import path_count
 
 if TYPE_CHECKING:
     from train.spec import GateSpec, StageSpec, SupernetSpec
@@ -132,17 +133,13 @@ def _path_problems(spec: "SupernetSpec") -> list[str]:
     for gate in spec.gates:
         if gate.reach is not None and not _whole(gate.reach, 0, MAX_WIDTHS):
             return [f"gate at stage {gate.stage}: reach {gate.reach} is not within 0…{MAX_WIDTHS}"]
-    counts = spec.part_counts
-    ways = [1] * counts[0]
-    for gate, count in zip(spec.gates[1:], counts[1:], strict=True):
-        reach = count if gate.reach is None else gate.reach
-        if len(ways) - 1 - reach >= count:
-            return [
-                f"gate at stage {gate.stage}: reach {reach} leads from entry {len(ways) - 1} to none of its {count}"
-            ]
-        ways = [sum(ways[max(0, index - reach) : index + reach + 1]) for index in range(count)]
-    if sum(ways) > MAX_WIDTHS:
-        return [f"{sum(ways)} paths through the gates' widths; at most {MAX_WIDTHS}, so lower a gate's reach"]
+    counts, reaches = spec.part_counts, [gate.reach for gate in spec.gates[1:]]
+    for gate, before, count in zip(spec.gates[1:], counts, counts[1:], strict=False):
+        if gate.reach is not None and before - 1 - gate.reach >= count:
+            entry, stage = before - 1, gate.stage
+            return [f"gate at stage {stage}: reach {gate.reach} leads from entry {entry} to none of its {count}"]
+    if (found := path_count(counts, reaches)) > MAX_WIDTHS:
+        return [f"{found} paths through the gates' widths; at most {MAX_WIDTHS}, so lower a gate's reach"]
     return []
 
 

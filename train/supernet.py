@@ -16,7 +16,8 @@ from train.families.layout import gate_name
 from train.gate import SlimmingHead, decide
 from train.graph import Cut, Graph, Node, Op, Value
 from train.layers import SlicedConv2d, SlicedLayerNorm, SlicedLinear, SlicedPosition, WidthBatchNorm2d, attend
-from train.spec import Path, SupernetSpec
+from train.paths import Path
+from train.spec import SupernetSpec
 
 FUNCTIONS: dict[Op, Callable[..., Tensor]] = {
     "silu": F.silu,

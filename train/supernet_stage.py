@@ -92,7 +92,7 @@ class SupernetLearner:
         self.teacher = _Runner(self.averaged, config.compile)
 
     def named_parameters(self) -> NamedParameters:
-        """Return every weight but the gate's, which learns in stage II."""
+        """Return every weight but the gates', which learn in stage II."""
         return [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
 
     def carried(self) -> dict[str, Tensor]:
@@ -245,13 +245,13 @@ def _check_part_size(images: ImageSet, config: SupernetStageConfig, processes: i
 
 
 def _starting_point(spec: SupernetSpec, seed: int, start: Mapping[str, np.ndarray] | None) -> Supernet:
-    """Return the network to train, its gate frozen: that one learns in stage II."""
+    """Return the network to train, its gates frozen: they learn in stage II."""
     model = Supernet(spec) if start is None else Supernet.from_tensors(spec, start)
     if start is None:
         initialise(model, seed)
         begin_as_identity(model)
-    if model.gate is not None:
-        model.gate.requires_grad_(False)
+    for gate in model.gates:
+        gate.requires_grad_(False)
     return model.train()
 
 

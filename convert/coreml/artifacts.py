@@ -18,13 +18,14 @@ from convert.fold import Tensors
 from convert.gamma_signs import separate_signs
 from convert.images import CheckImages
 from convert.nested_store import NestedFiles
+from convert.program_record import program_record
 from convert.quantized_weights import QuantizedWeights, payload_at, quantize_weights, scale_at
 from convert.slice_plan import ProgramPlan, plan_programs, weight_levels
 from convert.static_module import StaticProgram, static_module
 from edge.bundle.coreml.index import FORMAT, Index, PackagePart
 from edge.bundle.coreml.multifunction import FIRST_VERSION
 from edge.bundle.coreml.package import Package, model_of
-from edge.bundle.manifest import Artifact, Program, TensorInfo
+from edge.bundle.manifest import Artifact
 from train.checkpoint import Checkpoint
 from train.spec import SupernetSpec
 
@@ -73,7 +74,7 @@ def _artifact(
     default = plans[0].name
     merged = exporter.multifunction(packages, default) if _version(packages) >= FIRST_VERSION else None
     check_rebuilt(nested, packages, merged, default)
-    return _new_artifact(spec, plans, precision, options, nested, _index(packages, merged, options, nested))
+    return _new_artifact(plans, precision, options, nested, _index(packages, merged, options, nested))
 
 
 def _substitutes(module: StaticProgram, weights: QuantizedWeights | None, tensors: Tensors) -> Substitutes:
@@ -100,9 +101,17 @@ def _user_metadata(checkpoint: Checkpoint, precision: Precision, classes: Sequen
         "mean": spec.mean,
         "std": spec.std,
         "widths": spec.n_widths,
-        "gate_choices": spec.choices,
+        **_routing(spec),
     }
     return {"dsnet.model": _json(model), "dsnet.classes": _json(list(classes))}
+
+
+def _routing(spec: SupernetSpec) -> dict[str, Any]:
+    """Return what every gate chooses between and which path every width is; as before there were several gates, where
+    that says all."""
+    if len(spec.choices) > 1:
+        return {"gates_choices": spec.choices, "paths": spec.paths}
+    return {"gate_choices": next(iter(spec.choices), ())}
 
 
 def _index(
@@ -128,7 +137,6 @@ def _version(packages: Mapping[str, Package]) -> int:
 
 
 def _new_artifact(
-    spec: SupernetSpec,
     plans: Sequence[ProgramPlan],
     precision: Precision,
     options: CoreMlOptions,
@@ -142,7 +150,7 @@ def _new_artifact(
         file=bundle_path("coreml", "index", precision, "json", PRECISIONS[0]),
         bytes=len(data),
         sha256=sha256_bytes(data),
-        programs=[_program(spec, plan) for plan in plans],
+        programs=[program_record(plan, {}) for plan in plans],
         runtime_version=f"coremltools {version('coremltools')}, not run: Core ML runs on Apple's systems alone",
         parity=[],
         provenance={
@@ -152,22 +160,6 @@ def _new_artifact(
         },
     )
     return NewArtifact(record, data, weights_of(record, nested, PRECISIONS[0]))
-
-
-def _program(spec: SupernetSpec, plan: ProgramPlan) -> Program:
-    """Return the manifest's entry of a program; everything that programs exchange is float32."""
-    given = _tensor("features" if plan.role == "tail" else "image", *plan.input_shape)
-    gate_logits = _tensor("gate_logits", 1, max(len(spec.choices), 1))
-    outputs = [_tensor("logits", 1, spec.classes)]
-    if plan.role == "gate":
-        outputs = [gate_logits]
-    elif plan.role == "prefix":
-        outputs = [_tensor("features", *plan.shape_of(plan.cut.wanted[0])), gate_logits]
-    return Program(name=plan.name, role=plan.role, width=plan.width, inputs=[given], outputs=outputs)
-
-
-def _tensor(name: str, *shape: int) -> TensorInfo:
-    return TensorInfo(name=name, shape=list(shape), dtype="float32")
 
 
 def _json(value: Any) -> str:

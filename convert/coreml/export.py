@@ -26,7 +26,7 @@ from convert.errors import ExportError
 from convert.quiet import quiet
 from convert.slice_plan import ProgramPlan
 from convert.static_module import StaticProgram
-from edge.bundle.coreml.package import ITEMS, MODEL, SUFFIX, WEIGHTS, Package, model_of
+from edge.bundle.coreml.package import ITEMS, MODEL, SUFFIX, WEIGHTS, Package, model_of, output_feature
 from train.spec import SupernetSpec
 
 with quiet():
@@ -35,7 +35,6 @@ with quiet():
     from coremltools.models.utils import MultiFunctionDescriptor, save_multifunction
 
 DATE = "com.github.apple.coremltools.conversion_date"
-OUTPUTS = {"prefix": ("features", "gate_logits"), "gate": ("gate_logits",)}
 IDENTIFIERS = uuid.UUID("6f5ab9f2-2a0c-5e1c-9d55-0f6d3a2f7c11")
 """Namespace of the identifiers that packages give their items: any constant."""
 
@@ -52,7 +51,7 @@ class Exporter:
     def package(self, plan: ProgramPlan, module: StaticProgram, substitutes: Substitutes) -> Package:
         """Return the package with one program; `substitutes` are the shared integers of its weights, if any."""
         network: nn.Module = module
-        pixels = self.options.image_input == "pixels" and plan.role != "tail"
+        pixels = self.options.image_input == "pixels" and plan.input_name == "image"
         if pixels:
             network = _DividedByStd(module, self.spec.std)
         example = torch.zeros(plan.input_shape)
@@ -68,7 +67,7 @@ class Exporter:
                 minimum_deployment_target=coremltools.target[self.options.target],
                 compute_precision=self._compute_precision(pixels),
                 inputs=[self._input(plan, tuple(example.shape), pixels)],
-                outputs=[_tensor_type(name) for name in OUTPUTS.get(plan.role, ("logits",))],
+                outputs=[_tensor_type(output_feature(name, [plan.input_name])) for name in plan.output_names],
                 pass_pipeline=passes,
                 skip_model_load=True,
             )
@@ -107,11 +106,10 @@ class Exporter:
         return coremltools.transform.FP16ComputePrecision(op_selector=lambda op: not _reads_image(op))
 
     def _input(self, plan: ProgramPlan, shape: tuple[int, ...], pixels: bool) -> Any:
-        name = "features" if plan.role == "tail" else "image"
         if not pixels:
-            return _tensor_type(name, shape)
+            return _tensor_type(plan.input_name, shape)
         return coremltools.ImageType(
-            name=name,
+            name=plan.input_name,
             shape=shape,
             scale=1 / 255,
             bias=[-mean for mean in self.spec.mean],
@@ -157,8 +155,8 @@ def _canonical(model: MLModel, specification: Any) -> Package:
 
 def _description(spec: SupernetSpec) -> str:
     """Return the short description of every package of a network."""
-    programs = "a prefix and a tail for each" if spec.gate else "a program for each"
-    return f"{spec.name}: one network of {spec.n_widths} widths, {programs}"
+    programs = ("a program for each", "a prefix and a tail for each", "a prefix, stages and a tail for each")
+    return f"{spec.name}: one network of {spec.n_widths} widths, {programs[min(len(spec.gates), 2)]}"
 
 
 def _reads_image(op: Any) -> bool:

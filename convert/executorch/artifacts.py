@@ -10,18 +10,18 @@ from common import sha256_bytes
 from convert.artifacts import NewArtifact, Request, Step, bundle_path, weights_of
 from convert.executorch.check import check_parity, measure_accuracy
 from convert.executorch.lower import Task, lower_all
+from convert.executorch.measure import measure
 from convert.executorch.nest import Source, nest
-from convert.executorch.quantize import Quantization, observed
-from convert.fold import Float, Tensors
+from convert.fold import Tensors
 from convert.gamma_signs import separate_signs
 from convert.images import CheckImages
+from convert.program_record import program_record
 from convert.quantized_weights import quantize_weights
 from convert.slice_plan import ProgramPlan, plan_programs, weight_levels
 from convert.static_module import static_module
 from edge.bundle.executorch.pte import merge, methods
-from edge.bundle.manifest import Artifact, Program, TensorInfo
+from edge.bundle.manifest import Artifact
 from train.checkpoint import Checkpoint
-from train.spec import SupernetSpec
 
 PRECISIONS = ("fp32", "int8")
 PARITY_IMAGES = 4
@@ -54,25 +54,21 @@ def _artifact(
 ) -> NewArtifact:
     spec, weights = checkpoint.spec, None
     tensors: Tensors = checkpoint.tensors
-    floats = [static_module(spec, plan, tensors) for plan in plans]
-    samples: dict[str, Sequence[Float]] = {"image": [picture.numpy() for picture in pictures]}
-    features = None
-    if spec.gate:
-        with torch.no_grad():
-            made = [floats[0](picture)[0] for picture in pictures]
-        samples["features"], features = [values.numpy() for values in made], observed(made)
+    floats = {plan.name: static_module(spec, plan, tensors) for plan in plans}
+    samples, joints = measure(plans, floats, pictures if precision == "int8" else pictures[:1])
     if precision == "int8":
         plans, tensors = separate_signs(tensors, plans)
         weights = quantize_weights(tensors, plans)
     else:
-        samples, features = {name: values[:1] for name, values in samples.items()}, None
+        joints = {}
     step(f"{precision}: lowering {len(plans)} programs")
     files = lower_all(
-        Task(spec, tensors, samples, weights, features), plans, lambda: step(f"{precision}: lowering programs")
+        Task(spec, tensors, samples, weights, joints), plans, lambda: step(f"{precision}: lowering programs")
     )
     nested, program = nest(plans, files, Source(tensors, spec.bn_epsilon, weights)), merge(files)
     step(f"{precision}: comparing every program with its stock file")
-    parity = check_parity(program, nested, plans, files, pictures[:PARITY_IMAGES])
+    stock = {plan.name: file for plan, file in zip(plans, files, strict=True)}
+    parity = check_parity(program, nested, plans, stock, pictures[:PARITY_IMAGES])
     step(f"{precision}: measuring accuracy on {len(images.labels)} labelled images")
     record = Artifact(
         runtime="executorch",
@@ -80,10 +76,10 @@ def _artifact(
         file=bundle_path("executorch", "model", precision, "pte", PRECISIONS[0]),
         bytes=len(program),
         sha256=sha256_bytes(program),
-        programs=[_program(spec, plan, features) for plan in plans],
+        programs=[program_record(plan, joints) for plan in plans],
         runtime_version=f"executorch {version('executorch')}",
         parity=parity,
-        accuracy=measure_accuracy(plans, floats, files, pictures, images.labels),
+        accuracy=measure_accuracy(plans, floats, stock, pictures, images.labels),
         provenance={
             "images": {"name": images.source, "count": len(images.images), "labelled": bool(images.labels)},
             "exporter": f"executorch {version('executorch')}, torch {version('torch')}",
@@ -91,28 +87,3 @@ def _artifact(
         },
     )
     return NewArtifact(record, program, weights_of(record, nested, PRECISIONS[0]))
-
-
-def _program(spec: SupernetSpec, plan: ProgramPlan, features: Quantization | None) -> Program:
-    """Return the manifest's entry of a program."""
-    if plan.role == "tail":
-        given = _features(plan.input_shape, features)
-    else:
-        given = TensorInfo(name="image", shape=list(plan.input_shape), dtype="float32")
-    gate_logits = TensorInfo(name="gate_logits", shape=[1, max(len(spec.choices), 1)], dtype="float32")
-    if plan.role == "prefix":
-        outputs = [_features(plan.shape_of(plan.cut.wanted[0]), features), gate_logits]
-    elif plan.role == "gate":
-        outputs = [gate_logits]
-    else:
-        outputs = [TensorInfo(name="logits", shape=[1, spec.classes], dtype="float32")]
-    return Program(name=plan.name, role=plan.role, width=plan.width, inputs=[given], outputs=outputs)
-
-
-def _features(shape: tuple[int, int, int, int], quantization: Quantization | None) -> TensorInfo:
-    if quantization is None:
-        return TensorInfo(name="features", shape=list(shape), dtype="float32")
-    return TensorInfo(
-        name="features", shape=list(shape), dtype="int8",
-        scale=quantization.scale, zero_point=quantization.zero_point,
-    )  # fmt: skip

@@ -13,31 +13,33 @@ from torch import Tensor
 
 from convert.errors import ParityError
 from convert.nested_store import NestedFiles
+from convert.program_inputs import Named, Run, run_in_order, run_widths
 from convert.slice_plan import ProgramPlan
 from convert.static_module import StaticProgram
 from edge.bundle.executorch.pte import data_file
 from edge.bundle.manifest import Accuracy, Parity
 from edge.runtime.native_stderr import native_stderr_silenced
 
-Values = Mapping[str, Tensor]
+Values = Named[Tensor]
 
 
 def check_parity(
-    program: bytes, nested: NestedFiles, plans: Sequence[ProgramPlan], files: Sequence[bytes], images: Sequence[Tensor]
+    program: bytes,
+    nested: NestedFiles,
+    plans: Sequence[ProgramPlan],
+    files: Mapping[str, bytes],
+    images: Sequence[Tensor],
 ) -> list[Parity]:
-    """Compare every program with its stock file.
+    """Compare every program with its stock file, of which `files` has one by name.
 
     The file that the template gives must be the stock one, byte for byte. The program without weights, given the slices
     through a named data map, must give the same outputs. Anything else is a ParityError that names the program.
     """
     weights = nested.weights
     results: list[Parity] = []
-    features: Sequence[Values] = [{} for _ in images]
-    for plan, file in zip(plans, files, strict=True):
-        if weights.file(f"{plan.name}.pte") != file:
+    for plan, inputs, expected in run_in_order(plans, images, _stock(files)):
+        if weights.file(f"{plan.name}.pte") != files[plan.name]:
             raise ParityError(f"program {plan.name}: its template does not give back the stock file byte for byte")
-        inputs = _inputs(plan, images, features)
-        expected = run_method(file, plan, inputs)
         found = run_method(program, plan, inputs, data_file(weights.constants([f"{plan.name}.pte"])))
         difference = max(
             float((f[name].double() - e[name].double()).abs().max())
@@ -49,38 +51,41 @@ def check_parity(
                 f"program {plan.name}: outputs from slices differ from the stock file's by {difference:g}, not by 0"
             )
         results.append(Parity(program=plan.name, max_abs_difference=difference, images=len(inputs)))
-        features = _features(plan, expected, features)
     return results
 
 
 def measure_accuracy(
     plans: Sequence[ProgramPlan],
-    modules: Sequence[StaticProgram],
-    files: Sequence[bytes],
+    modules: Mapping[str, StaticProgram],
+    files: Mapping[str, bytes],
     images: Sequence[Tensor],
     labels: Sequence[int],
 ) -> list[Accuracy]:
-    """Return top-1 per width of the float network in torch and of the stock files on labelled images."""
+    """Return top-1 per width of the float network in torch and of the stock files on labelled images.
+
+    modules, files: by the programs' names.
+    """
     if not labels:
         return []
-    truth, results = np.asarray(labels), []
-    float_features: Sequence[Values] = [{} for _ in images]
-    file_features: Sequence[Values] = [{} for _ in images]
-    for plan, module, file in zip(plans, modules, files, strict=True):
-        expected = [_named(plan, module(*sample.values())) for sample in _inputs(plan, images, float_features)]
-        found = run_method(file, plan, _inputs(plan, images, file_features))
-        float_features = _features(plan, expected, float_features)
-        file_features = _features(plan, found, file_features)
-        if plan.width is not None:
-            results.append(
-                Accuracy(
-                    width=plan.width,
-                    images=len(images),
-                    float_top1=float((_classes(expected) == truth).mean()),
-                    artifact_top1=float((_classes(found) == truth).mean()),
-                )
-            )
-    return results
+    truth = np.asarray(labels)
+
+    def in_torch(plan: ProgramPlan, inputs: Sequence[Values]) -> list[Values]:
+        return [_named(plan, modules[plan.name](sample[plan.input_name])) for sample in inputs]
+
+    widths = zip(run_widths(plans, images, in_torch), run_widths(plans, images, _stock(files)), strict=True)
+    return [
+        Accuracy(
+            width=width,
+            images=len(images),
+            float_top1=float((_classes(expected) == truth).mean()),
+            artifact_top1=float((_classes(found) == truth).mean()),
+        )
+        for (width, expected), (_, found) in widths
+    ]
+
+
+def _stock(files: Mapping[str, bytes]) -> Run[Tensor]:
+    return lambda plan, inputs: run_method(files[plan.name], plan, inputs)
 
 
 def run_method(program: bytes, plan: ProgramPlan, inputs: Sequence[Values], data: bytes | None = None) -> list[Values]:
@@ -93,21 +98,11 @@ def run_method(program: bytes, plan: ProgramPlan, inputs: Sequence[Values], data
         loaded = Runtime.get().load_program(path, data_path=data_path if data is not None else None)
         method = loaded.load_method(plan.name)
     assert method is not None
-    return [_named(plan, method.execute(list(sample.values()))) for sample in inputs]
+    return [_named(plan, method.execute([sample[plan.input_name]])) for sample in inputs]
 
 
 def _named(plan: ProgramPlan, outputs: Any) -> Values:
-    names = {"prefix": ("features", "gate_logits"), "gate": ("gate_logits",)}.get(plan.role, ("logits",))
-    return dict(zip(names, [outputs] if isinstance(outputs, Tensor) else outputs, strict=True))
-
-
-def _inputs(plan: ProgramPlan, images: Sequence[Tensor], features: Sequence[Values]) -> Sequence[Values]:
-    return features if plan.role == "tail" else [{"image": image} for image in images]
-
-
-def _features(plan: ProgramPlan, outputs: Sequence[Values], before: Sequence[Values]) -> Sequence[Values]:
-    """Return what the tails read once this program has run: a prefix's features, or what was there."""
-    return [{"features": output["features"]} for output in outputs] if plan.role == "prefix" else before
+    return dict(zip(plan.output_names, [outputs] if isinstance(outputs, Tensor) else outputs, strict=True))
 
 
 def _classes(outputs: Sequence[Values]) -> NDArray[np.intp]:

@@ -6,7 +6,7 @@ the default. Lowering takes seconds per program, nearly all of it Python re-trac
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
@@ -14,8 +14,9 @@ import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
 
-from convert.executorch.quantize import Quantization, quantize
+from convert.executorch.quantize import quantize
 from convert.fold import Float, Tensors
+from convert.program_record import Joints, joint
 from convert.quantized_weights import QuantizedWeights
 from convert.quiet import quiet
 from convert.slice_plan import ProgramPlan
@@ -34,13 +35,13 @@ class Task:
 
     spec: SupernetSpec
     tensors: Tensors = field(repr=False)
-    samples: dict[str, Sequence[Float]] = field(repr=False)
-    """Input name → values to measure activations on, NCHW; float programs need one. No tensors: each of those would
+    samples: Mapping[str, Sequence[Float]] = field(repr=False)
+    """Program → inputs to measure its activations on, NCHW; float programs need one. No tensors: each of those would
     take a file descriptor on its way to another process."""
     weights: QuantizedWeights | None = field(default=None, repr=False)
     """The shared integers, or None for float32."""
-    features: Quantization | None = None
-    """How the features are quantized, in int8 behind a trunk gate."""
+    joints: Joints = field(default_factory=dict)
+    """How features are quantized, in int8."""
 
 
 def lower_all(task: Task, plans: Sequence[ProgramPlan], done: Callable[[], None]) -> list[bytes]:
@@ -48,7 +49,7 @@ def lower_all(task: Task, plans: Sequence[ProgramPlan], done: Callable[[], None]
     processes = min(os.cpu_count() or 1, MAX_PROCESSES, len(plans) // PROGRAMS_PER_PROCESS)
     files = []
     # The longest first, so that no process is left with the widest at the end.
-    order = sorted(range(len(plans)), key=lambda index: -_cost(task.spec, plans[index]))
+    order = sorted(range(len(plans)), key=lambda index: -_macs(plans[index]))
     for file in _in_processes(task, [plans[index] for index in order], processes):
         files.append(file)
         done()
@@ -58,21 +59,20 @@ def lower_all(task: Task, plans: Sequence[ProgramPlan], done: Callable[[], None]
 def lower(task: Task, plan: ProgramPlan) -> bytes:
     """Return the stock `.pte` of one program."""
     module = static_module(task.spec, plan, task.tensors)
-    values = task.samples["features" if plan.role == "tail" else "image"]
-    samples = [torch.from_numpy(value) for value in values]
+    samples = [torch.from_numpy(value) for value in task.samples[plan.name]]
     with quiet():
         if task.weights is None:
             exported = torch.export.export(module, (samples[0],))
         else:
-            quantized = quantize(module, samples, task.weights, task.tensors, task.features)
-            is_int8 = plan.role == "tail"
-            exported = torch.export.export(quantized, (samples[0].to(torch.int8) if is_int8 else samples[0],))
+            taken, given = (task.joints.get(joint(plan, value)) for value in (plan.cut.given, plan.cut.wanted[0]))
+            quantized = quantize(module, samples, task.weights, task.tensors, taken, given)
+            exported = torch.export.export(quantized, (samples[0].to(torch.int8) if taken else samples[0],))
         edge = to_edge_transform_and_lower({plan.name: exported}, partitioner=[XnnpackPartitioner()])
         return bytes(edge.to_executorch().buffer)
 
 
-def _cost(spec: SupernetSpec, plan: ProgramPlan) -> int:
-    return spec.macs(plan.width) if plan.width is not None else 0
+def _macs(plan: ProgramPlan) -> int:
+    return sum(step.node.macs(plan.width) for step in plan.cut.steps)
 
 
 def _in_processes(task: Task, plans: Sequence[ProgramPlan], processes: int) -> Iterator[bytes]:

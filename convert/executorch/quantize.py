@@ -2,12 +2,12 @@
 
 The quantizer is ExecuTorch's own for XNNPACK: int8 activations with one scale and zero point per tensor, int8 weights
 with a scale per output channel. What it would choose for the weights is replaced by the shared payload and its scale
-at this width; ExecuTorch then derives the int32 biases from scales as always. `features` get one quantization in all
-programs and pass between them as int8.
+at this width; ExecuTorch then derives the int32 biases from scales as always. Features get one quantization wherever
+programs meet at them, whichever these are, and pass between them as int8.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +17,8 @@ from torchao.quantization.pt2e import MovingAverageMinMaxObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from convert.errors import ExportError
-from convert.fold import Tensors
+from convert.fold import Float, Tensors
+from convert.program_record import Quantization
 from convert.quantized_weights import QuantizedWeights, payload_at, scale_at
 from convert.static_module import StaticProgram
 
@@ -29,20 +30,17 @@ DEQUANTIZE = torch.ops.quantized_decomposed.dequantize_per_tensor.default
 CONVOLUTIONS = (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding)
 
 
-@dataclass(frozen=True)
-class Quantization:
-    """real = scale · (q − zero_point)."""
-
-    scale: float
-    zero_point: int
-
-
-def observed(samples: Sequence[Tensor]) -> Quantization:
-    """Return the quantization of a tensor that had these values, image after image."""
-    observer = _activation_observer()()
-    for values in samples:
-        observer(values)
-    scale, zero_point = observer.calculate_qparams()
+def observed(programs: Sequence[Sequence[Float]]) -> Quantization:
+    """Return the quantization of what several programs give, each of them these values, image after image."""
+    ends = []
+    for samples in programs:
+        observer = _activation_observer()()
+        for values in samples:
+            observer(torch.from_numpy(values))
+        ends += [observer.min_val, observer.max_val]
+    union = _activation_observer()()
+    union(torch.stack(ends))
+    scale, zero_point = union.calculate_qparams()
     return Quantization(float(scale), int(zero_point))
 
 
@@ -51,11 +49,13 @@ def quantize(
     samples: Sequence[Tensor],
     weights: QuantizedWeights,
     tensors: Tensors,
-    features: Quantization | None,
+    taken: Quantization | None,
+    given: Quantization | None,
 ) -> fx.GraphModule:
     """Return a program in static int8, from a float one, inputs to measure its activations on, and the shared integers.
 
-    Image and logits stay float32; features, quantized as given, are int8 where they come in and go out.
+    taken, given: the quantization of features that come in and go out as int8; None where an image or logits do, which
+    stay float32.
     """
     exported = torch.export.export(module, (samples[0],)).module()
     assert isinstance(exported, fx.GraphModule)
@@ -65,12 +65,10 @@ def quantize(
             prepared(sample)
     converted = convert_pt2e(prepared)
     _set_weights(converted, module, weights, tensors)
-    if module.role == "prefix":
-        assert features is not None
-        _give_features(converted.graph, features)
-    elif module.role == "tail":
-        assert features is not None
-        _take_features(converted.graph, features)
+    if given is not None:
+        _give_features(converted.graph, given)
+    if taken is not None:
+        _take_features(converted.graph, taken)
     converted.graph.eliminate_dead_code()
     converted.recompile()
     assert isinstance(converted, fx.GraphModule)
@@ -124,7 +122,7 @@ def _assign(converted: fx.GraphModule, name: str, value: Tensor) -> None:
 
 
 def _give_features(graph: fx.Graph, features: Quantization) -> None:
-    """Let a prefix end with the integers of its features."""
+    """Let a program end with the integers of its features."""
     output = next(node for node in graph.nodes if node.op == "output")
     ((dequantize, gate_logits),) = output.args
     (quantize,) = dequantize.all_input_nodes
@@ -144,7 +142,7 @@ def _requantize(quantize: fx.Node, quantization: Quantization) -> None:
 
 
 def _take_features(graph: fx.Graph, features: Quantization) -> None:
-    """Let a tail begin with the integers of its features."""
+    """Let a program begin with the integers of its features."""
     given = next(node for node in graph.nodes if node.op == "placeholder")
     for quantize in list(given.users):
         if quantize.target is not QUANTIZE:

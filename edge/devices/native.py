@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from edge.bundle.manifest import Artifact, Program, TensorInfo, ThresholdPolicy
+from edge.bundle.manifest import Artifact, Program, TensorInfo
 from edge.bundle.nested.weights import weights_files
 from edge.devices.native_process import NativeProcess as NativeProcess
 from edge.devices.native_process import one_line
@@ -51,7 +51,7 @@ class RunnerWorkload:
         programs: Sequence[str],
         paths: Mapping[str, str],
     ) -> None:
-        """Load `programs`, and the prefix where one of them reads its features, from `paths`, as the runner sees them.
+        """Load `programs`, and what makes the features that they read, from `paths`, as the runner sees them.
 
         The process is the workload's from now on. Raises RuntimeUnavailableError for programs that the runner refuses.
         """
@@ -79,7 +79,7 @@ class RunnerWorkload:
         self._process.close()
 
     def run_block(self, programs: Sequence[str], runs: int) -> list[float]:
-        """Run one program, or a head and a body, `runs` times; returns milliseconds per run."""
+        """Run one program, or several that follow one another, `runs` times; returns milliseconds per run."""
         command = {"do": "block", "units": list(programs), "runs": runs, "policy": self._policy}
         samples = self._process.ask(command).get("samples_ms")
         if not isinstance(samples, list) or len(samples) != runs:
@@ -91,7 +91,7 @@ class RunnerWorkload:
         return _milliseconds(self._process.ask({"do": "canary"}).get("canary_ms"))
 
     def _load(self, program: Program, paths: Mapping[str, str]) -> None:
-        where = {"unit": program.name, "role": program.role, "width": program.width, "method": program.name}
+        where = {"unit": program.name, "role": program.role, "widths": program.widths, "method": program.name}
         answer = self._process.ask({"do": "load", **where, **paths})
         for kind, expected in (("inputs", program.inputs), ("outputs", program.outputs)):
             described = [_described(tensor) for tensor in expected]
@@ -113,7 +113,7 @@ class NativeWorkload(RunnerWorkload):
         threads: int = 1,
         command: Sequence[str] | None = None,
     ) -> None:
-        """Load `programs`, and the prefix where one of them reads its features; `command` starts another runner.
+        """Load `programs`, and what makes the features that they read; `command` starts another runner.
 
         Every file's size and SHA-256 is compared with the manifest's first. Raises BundleError for files that are not
         what the manifest says, and RuntimeUnavailableError without a runner or for programs that it refuses.
@@ -159,25 +159,44 @@ def parse_version(runner: str, said: str) -> str:
 
 
 def needed_programs(artifact: Artifact, names: Sequence[str]) -> list[Program]:
-    """Return the programs to load: those named, and the prefix that a tail among them cannot do without."""
+    """Return the programs to load, in running order: those named, and all that make the features that they read.
+
+    Where several make what one reads, those on the path of its first width.
+    """
     known = {program.name: program for program in artifact.programs}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise BundleError(f"no program {unknown[0]} in this artifact; it has {', '.join(known)}")
-    chosen = [known[name] for name in dict.fromkeys(names)]
-    head = Route.of(artifact).head
-    if head is not None and head not in chosen and any(program.role == "tail" for program in chosen):
-        chosen.insert(0, head)
-    return chosen
+    needed = set(names) | {before.name for name in names for before in _before(artifact, known[name])}
+    return [program for program in artifact.programs if program.name in needed]
 
 
 def timed_policy(artifact: Artifact) -> dict[str, Any]:
-    """Return the policy that decides between a head and a body while they are timed.
+    """Return the policy that decides between programs while they are timed.
 
-    What it decides does not matter, as the body is given; how many thresholds it compares with does.
+    What it decides does not matter, as the programs are given; how many thresholds it compares with at each gate does.
     """
-    widths = list(Route.of(artifact).bodies)
-    return ThresholdPolicy(widths=widths, thresholds=[0.0] * (len(widths) - 1)).model_dump(mode="json")
+    paths = Route.of(artifact).paths
+    return {"kind": "tree", "widths": list(paths), "root": _timed_node(paths, 0)}
+
+
+def _timed_node(paths: Mapping[int, Sequence[Program]], gate: int) -> dict[str, Any]:
+    """Return the node of a gate that chooses between widths whose paths are the same up to it."""
+    branches: dict[str, dict[int, Sequence[Program]]] = {}
+    for width, path in paths.items():
+        branches.setdefault(path[gate].name, {})[width] = path
+    return {
+        "thresholds": [0.0] * (len(branches) - 1),
+        "next": [_timed_node(below, gate + 1) if len(below) > 1 else next(iter(below)) for below in branches.values()],
+    }
+
+
+def _before(artifact: Artifact, program: Program) -> list[Program]:
+    """Return what runs, for a program's first width, up to the features that it reads."""
+    if program.role not in ("stage", "tail"):
+        return []
+    path = [other for other in artifact.programs if program.widths[0] in other.widths]
+    return path[: path.index(program)]
 
 
 def _described(tensor: TensorInfo) -> dict[str, Any]:

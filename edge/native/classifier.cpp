@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <utility>
 
 #include "clock.h"
@@ -11,15 +12,30 @@
 
 namespace dsnet {
 
-Classifier::Classifier(Unit* head, std::vector<Unit*> bodies, const Policy& policy)
-    : head_(head), bodies_(std::move(bodies)), policy_(policy) {
-  if (head_ != nullptr && policy_.asks_gate()) policy_.check_gate(head_->name(), head_->logits_count());
-  for (const Unit* body : bodies_) {
-    if (head_ != nullptr) check_chain(*head_, *body);
-    else if (policy_.asks_gate() || !body->reads_image())
-      throw UserError("no head is loaded that could choose between widths or feed a tail; load a prefix or a gate");
-    else check_same_image(*bodies_.front(), *body);
+Classifier::Classifier(std::vector<Chain> paths, const Policy& policy) : paths_(std::move(paths)), policy_(policy) {
+  for (const Chain& path : paths_) {
+    if (!path.front()->reads_image())
+      throw UserError("unit " + path.front()->name() + " reads features; load the prefix and stages before it as well");
+    check_chain(path);
+    check_same_image(*paths_.front().front(), *path.front());
   }
+  for (const Question& question : policy_.questions()) check(question);
+}
+
+/// What runs up to a gate must be the same whatever the gate says.
+void Classifier::check(const Question& question) const {
+  const Chain& one = paths_[question.positions.front()];
+  const std::size_t count = question.gate + 1;
+  for (const std::size_t position : question.positions) {
+    const Chain& path = paths_[position];
+    if (path.size() > count && std::equal(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(count), one.begin()))
+      continue;
+    throw UserError("no gate is loaded that could choose between widths " +
+                    std::to_string(policy_.widths()[question.positions.front()]) + " to " +
+                    std::to_string(policy_.widths()[question.positions.back()]) +
+                    "; load the prefix, stage or gate that all of them go through");
+  }
+  policy_.check_gate(one[question.gate]->name(), one[question.gate]->logits_count());
 }
 
 std::size_t Classifier::run(const std::string& images, const std::function<void(const Answer&)>& report) {
@@ -40,35 +56,47 @@ std::size_t Classifier::run(const std::string& images, const std::function<void(
 
 /// Runs every unit once on zeros, so that the first image does not pay for lazy initialisation.
 void Classifier::warm_up() {
-  for (Unit* body : bodies_) body->run(std::vector<std::byte>(body->input().bytes).data());
-  if (head_ != nullptr) head_->run(std::vector<std::byte>(image_bytes()).data());
+  std::set<Unit*> units;
+  for (const Chain& path : paths_) units.insert(path.begin(), path.end());
+  for (Unit* unit : units) unit->run(std::vector<std::byte>(unit->input().bytes).data());
 }
 
 Answer Classifier::answer(std::size_t index, const void* image) {
   Answer answer;
-  std::size_t first = 0;
-  const Stopwatch watch;
-  if (head_ != nullptr) {
-    head_->run(image);
-    if (policy_.asks_gate()) first = policy_.first(head_->logits());
-    answer.prefix_ms = watch.ms();
-  }
-  std::size_t last = first;
-  run_body(last, image);
-  while (!policy_.stands(last, bodies_[last]->logits())) run_body(++last, image);
-  answer.total_ms = watch.ms();
-  answer.tail_ms = answer.total_ms - answer.prefix_ms;
-  const Logits logits = bodies_[last]->logits();
   answer.image = index;
-  if (head_ != nullptr) answer.score = score(head_->logits());
-  for (std::size_t position = first; position <= last; ++position) answer.ran.push_back(*bodies_[position]->width());
-  answer.class_index = static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  return answer;
+  passed_.clear();
+  Choice choice = policy_.first();
+  Unit& head = *paths_[choice.position].front();
+  const Stopwatch watch;
+  if (!head.answers()) run_path(paths_[choice.position], 1, image);
+  while (choice.question) {
+    const Chain& path = paths_[choice.position];
+    const std::size_t gate = policy_.questions()[*choice.question].gate;
+    run_path(path, gate + 1, image);
+    choice = policy_.next(*choice.question, path[gate]->logits());
+  }
+  if (!head.answers()) answer.prefix_ms = watch.ms();
+  for (std::size_t position = choice.position;; ++position) {
+    const Chain& path = paths_[position];
+    run_path(path, path.size(), image);
+    answer.ran.push_back(policy_.widths()[position]);
+    const Logits logits = path.back()->logits();
+    if (!policy_.stands(position, logits)) continue;
+    answer.total_ms = watch.ms();
+    answer.tail_ms = answer.total_ms - answer.prefix_ms;
+    answer.class_index = static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    if (!head.answers()) answer.score = score(head.logits());
+    return answer;
+  }
 }
 
-void Classifier::run_body(std::size_t position, const void* image) {
-  Unit& body = *bodies_[position];
-  body.run(body.reads_image() ? image : head_->output(0));
+void Classifier::run_path(const Chain& path, std::size_t count, const void* image) {
+  const auto end = path.begin() + static_cast<std::ptrdiff_t>(count);
+  passed_.erase(std::mismatch(passed_.begin(), passed_.end(), path.begin(), end).first, passed_.end());
+  for (std::size_t place = passed_.size(); place < count; ++place) {
+    path[place]->run(input_of(path, place, image));
+    passed_.push_back(path[place]);
+  }
 }
 
 }  // namespace dsnet

@@ -15,36 +15,39 @@ namespace dsnet {
 /// What the network said about one image, and what it took.
 struct Answer {
   std::size_t image = 0;
-  /// The gate's score, from 0 (easy) up; nothing when no gate ran.
+  /// The first gate's score, from 0 (easy) up; nothing when no gate ran.
   std::optional<double> score;
   /// The widths that ran, in their order; the last one answered.
   std::vector<std::uint64_t> ran;
   std::size_t class_index = 0;
-  /// Time of what runs before the first width, the gate's decision included; 0 when nothing does.
+  /// Time of what runs before the first width is known, decisions included; 0 when nothing does.
   double prefix_ms = 0;
-  /// Time of every width that ran.
+  /// Time of all that runs from then on.
   double tail_ms = 0;
   double total_ms = 0;
 };
 
-/// head → policy → one body, or several of a cascade; edge/runtime/dynamic.py is the same in Python.
+/// Programs and decisions of the policy in turns, until a width answers; edge/runtime/dynamic.py is the same in Python.
 class Classifier {
  public:
-  /// `bodies` are the policy's widths. `head` is null where neither the policy nor a body needs one.
-  Classifier(Unit* head, std::vector<Unit*> bodies, const Policy& policy);
+  /// `paths` are what runs at each of the policy's widths, from the image to the answer.
+  Classifier(std::vector<Chain> paths, const Policy& policy);
 
   /// Classifies every image of a raw float32 file; returns how many there were.
   std::size_t run(const std::string& images, const std::function<void(const Answer&)>& report);
 
  private:
+  void check(const Question& question) const;
   void warm_up();
   Answer answer(std::size_t index, const void* image);
-  void run_body(std::size_t position, const void* image);
-  std::size_t image_bytes() const { return (head_ != nullptr ? *head_ : *bodies_.front()).input().bytes; }
+  /// Runs the first `count` units of a path, but for those that this image has been through already.
+  void run_path(const Chain& path, std::size_t count, const void* image);
+  std::size_t image_bytes() const { return paths_.front().front()->input().bytes; }
 
-  Unit* head_;
-  std::vector<Unit*> bodies_;
+  std::vector<Chain> paths_;
   const Policy& policy_;
+  /// What ran last for this image.
+  Chain passed_;
 };
 
 }  // namespace dsnet

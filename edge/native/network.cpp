@@ -1,8 +1,9 @@
 #include "network.h"
 
-#include <algorithm>
 #include <cstring>
 #include <random>
+#include <set>
+#include <utility>
 
 #include "clock.h"
 #include "mapped_file.h"
@@ -21,6 +22,20 @@ std::vector<float> gaussian_noise(std::size_t count) {
   std::vector<float> noise(count);
   for (float& value : noise) value = normal(generator);
   return noise;
+}
+
+using Questions = std::vector<std::optional<std::size_t>>;
+
+/// Returns, for every unit of a chain, which of the policy's questions its gate is asked; nothing for the last one.
+Questions questions_between(const Chain& chain, const Policy& policy) {
+  Questions found(chain.size());
+  for (std::size_t question = policy.questions().size(); question-- > 0;) {
+    const std::size_t gate = policy.questions()[question].gate;
+    if (gate + 1 >= chain.size()) continue;
+    policy.check_gate(chain[gate]->name(), chain[gate]->logits_count());
+    found[gate] = question;
+  }
+  return found;
 }
 
 }  // namespace
@@ -56,39 +71,31 @@ void Network::set_image(const std::string& path) {
 
 std::vector<double> Network::run_block(
     const std::vector<std::string>& names, std::size_t runs, const Policy* policy) {
-  if (names.empty() || names.size() > 2) throw UserError("a block runs one unit, or a head and a body");
-  Unit& first = unit(names.front());
-  Unit* body = names.size() == 2 ? &unit(names.back()) : nullptr;
-  if (body != nullptr) check_chain(first, *body);
-  const bool asks_gate = policy != nullptr && body != nullptr && policy->asks_gate();
-  if (asks_gate) policy->check_gate(first.name(), first.logits_count());
-  const Unit& last = body != nullptr ? *body : first;
-  const bool asks_answer = policy != nullptr && !last.is_head();
-  const void* input = first.reads_image() ? image_for(first) : features_for(first);
-  const void* image = body != nullptr && body->reads_image() ? image_for(*body) : nullptr;
+  Chain chain;
+  for (const std::string& name : names) chain.push_back(&unit(name));
+  if (chain.empty()) throw UserError("a block runs one unit, or several that follow one another; name them in units");
+  check_chain(chain);
+  const auto questions = policy != nullptr ? questions_between(chain, *policy) : Questions(chain.size());
+  const bool asks_answer = policy != nullptr && chain.back()->answers();
+  const void* input = input_for(*chain.front());
   std::vector<double> samples(runs);
   for (double& sample : samples) {
     const Stopwatch watch;
-    first.run(input);
-    if (asks_gate) decision = policy->first(first.logits());
-    if (body != nullptr) body->run(image != nullptr ? image : first.output(0));
-    if (asks_answer) decision = policy->stands(0, last.logits());
+    for (std::size_t place = 0; place < chain.size(); ++place) {
+      chain[place]->run(place == 0 ? input : input_of(chain, place, input));
+      if (questions[place]) decision = policy->next(*questions[place], chain[place]->logits()).position;
+    }
+    if (asks_answer) decision = policy->stands(0, chain.back()->logits());
     sample = watch.ms();
   }
-  if (first.role() == Role::prefix) last_prefix_ = &first;
   return samples;
 }
 
 std::size_t Network::classify(
     const std::string& images, const Policy& policy, const std::function<void(const Answer&)>& report) {
-  std::vector<Unit*> bodies;
-  for (const auto width : policy.widths()) bodies.push_back(&body(width));
-  const auto reads_features = [](const Unit* body) { return !body->reads_image(); };
-  const bool needs_head = policy.asks_gate() || std::any_of(bodies.begin(), bodies.end(), reads_features);
-  Unit* head = needs_head ? resident_head() : nullptr;
-  const std::size_t count = Classifier(head, bodies, policy).run(images, report);
-  if (head != nullptr && head->role() == Role::prefix) last_prefix_ = head;
-  return count;
+  std::vector<Chain> paths;
+  for (const auto width : policy.widths()) paths.push_back(path(width, policy.asks_gate()));
+  return Classifier(std::move(paths), policy).run(images, report);
 }
 
 Unit& Network::unit(const std::string& name) {
@@ -100,19 +107,26 @@ Unit& Network::unit(const std::string& name) {
   throw UserError("no unit " + name + " is loaded; loaded: " + (there.empty() ? "none" : there));
 }
 
-Unit* Network::resident_head() const {
-  const auto found = std::find_if(units_.begin(), units_.end(), [](const auto& unit) { return unit->is_head(); });
-  return found == units_.end() ? nullptr : found->get();
+Chain Network::path(std::uint64_t width, bool asks_gate) const {
+  Chain path;
+  std::set<std::uint64_t> there;
+  for (const auto& unit : units_) {
+    if (unit->answers()) there.insert(unit->widths().begin(), unit->widths().end());
+    if (unit->serves(width) && (asks_gate || unit->role() != Role::gate)) path.push_back(unit.get());
+  }
+  if (!path.empty() && path.back()->answers()) return path;
+  std::string listed;
+  for (const auto other : there) listed += (listed.empty() ? "" : ", ") + std::to_string(other);
+  throw UserError("no unit of width " + std::to_string(width) + " is loaded; loaded widths: " +
+                  (listed.empty() ? "none" : listed));
 }
 
-Unit& Network::body(std::uint64_t width) const {
-  std::string there;
-  for (const auto& unit : units_) {
-    if (unit->width() == width) return *unit;
-    if (unit->width()) there += (there.empty() ? "" : ", ") + std::to_string(*unit->width());
-  }
-  throw UserError("no unit of width " + std::to_string(width) + " is loaded; loaded widths: " +
-                  (there.empty() ? "none" : there));
+const void* Network::input_for(Unit& unit) {
+  if (unit.reads_image()) return image_for(unit);
+  Unit& before = feeding(unit);
+  check_chain({&before, &unit});
+  if (!before.has_run()) before.run(input_for(before));
+  return before.output(0);
 }
 
 const void* Network::image_for(const Unit& unit) {
@@ -124,16 +138,15 @@ const void* Network::image_for(const Unit& unit) {
   return image_.data();
 }
 
-const void* Network::features_for(const Unit& tail) {
-  if (last_prefix_ == nullptr) {
-    Unit* prefix = resident_head();
-    if (prefix == nullptr || prefix->role() != Role::prefix)
-      throw UserError("unit " + tail.name() + " reads the features of a prefix; load the prefix as well");
-    prefix->run(image_for(*prefix));
-    last_prefix_ = prefix;
+Unit& Network::feeding(const Unit& unit) const {
+  Unit* found = nullptr;
+  for (const auto& other : units_) {
+    if (other.get() == &unit) break;
+    if (other->gives_features() && !unit.widths().empty() && other->serves(unit.widths().front())) found = other.get();
   }
-  check_chain(*last_prefix_, tail);
-  return last_prefix_->output(0);
+  if (found == nullptr)
+    throw UserError("unit " + unit.name() + " reads the features of a prefix or stage; load that before it");
+  return *found;
 }
 
 }  // namespace dsnet

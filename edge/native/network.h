@@ -38,9 +38,9 @@ class Network {
   /// Makes the raw float32 file the image of every run to come; without one it is Gaussian noise.
   void set_image(const std::string& path);
 
-  /// Runs one unit, or a head and a body, `runs` times in a row; returns milliseconds per run. What `policy` decides
-  /// between a head and a body, or after a body, is part of the time; the units are given, so the outcome does not
-  /// matter. Null: nothing is decided.
+  /// Runs one unit, or several that follow one another, `runs` times in a row; returns milliseconds per run. What
+  /// `policy` decides at the gates between them, or about the answer, is part of the time; the units are given, so the
+  /// outcome does not matter. Null: nothing is decided.
   std::vector<double> run_block(const std::vector<std::string>& names, std::size_t runs, const Policy* policy);
 
   /// Classifies every image of a raw float32 file. Returns how many there were.
@@ -51,18 +51,19 @@ class Network {
   Unit& unit(const std::string& name);
 
  private:
-  Unit* resident_head() const;
-  Unit& body(std::uint64_t width) const;
+  /// Returns what runs at a width, in the order in which it was loaded; a gate at the side only where it is asked.
+  Chain path(std::uint64_t width, bool asks_gate) const;
+  /// Returns what a unit reads that nothing runs before: the image, or the features that the one before it on the path
+  /// of its first width made last, or makes now.
+  const void* input_for(Unit& unit);
   const void* image_for(const Unit& unit);
-  /// Returns the features that a tail reads when it runs alone: what a prefix made last, or makes now.
-  const void* features_for(const Unit& tail);
+  Unit& feeding(const Unit& unit) const;
 
   std::map<std::string, std::shared_ptr<const ProgramFile>> programs_;
   std::map<std::tuple<std::string, std::string, bool>, std::shared_ptr<const SlicedDataMap>> weights_;
   std::vector<std::unique_ptr<Unit>> units_;
   std::vector<float> image_;
   std::string image_path_;
-  Unit* last_prefix_ = nullptr;
 };
 
 }  // namespace dsnet

@@ -24,20 +24,15 @@ const std::string kCommand = "command";
 
 Role read_role(const Fields& command) {
   static const std::map<std::string, Role> roles{
-      {"prefix", Role::prefix}, {"tail", Role::tail}, {"gate", Role::gate}, {"net", Role::net}};
+      {"prefix", Role::prefix}, {"stage", Role::stage}, {"tail", Role::tail}, {"gate", Role::gate}, {"net", Role::net}};
   const std::string name = command.text("role");
   const auto found = roles.find(name);
-  if (found == roles.end()) command.refuse("role", "prefix, tail, gate or net", name);
+  if (found == roles.end()) command.refuse("role", "prefix, stage, tail, gate or net", name);
   return found->second;
 }
 
 Unit::Spec read_spec(const Fields& command) {
-  Unit::Spec spec{command.text("unit"), read_role(command), command.optional_integer("width", 0, kMaxWidth),
-                  command.text("method")};
-  const bool body = spec.role == Role::tail || spec.role == Role::net;
-  if (spec.width.has_value() != body)
-    throw UserError("unit " + spec.name + ": a tail or net has a width, a prefix or gate has none");
-  return spec;
+  return {command.text("unit"), read_role(command), command.integers("widths", 0, kMaxWidth), command.text("method")};
 }
 
 Network::Source read_source(const Fields& command) {

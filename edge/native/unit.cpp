@@ -1,5 +1,6 @@
 #include "unit.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "runtime.h"
@@ -76,8 +77,12 @@ void Unit::describe_tensors() {
   }
 }
 
+bool Unit::serves(std::uint64_t width) const {
+  return std::find(widths().begin(), widths().end(), width) != widths().end();
+}
+
 void Unit::check_role() const {
-  const std::size_t outputs = spec_.role == Role::prefix ? 2 : 1;
+  const std::size_t outputs = gives_features() ? 2 : 1;
   if (inputs_.size() != 1 || outputs_.size() != outputs)
     throw UserError("unit " + spec_.name + ": " + std::to_string(inputs_.size()) + " inputs and " +
                     std::to_string(outputs_.size()) + " outputs; its role has 1 and " + std::to_string(outputs));
@@ -112,14 +117,18 @@ const void* Unit::output(std::size_t index) const {
   return method_->get_output(index).toTensor().const_data_ptr();
 }
 
-void check_chain(const Unit& head, const Unit& body) {
-  if (body.is_head() || head.role() != (body.reads_image() ? Role::gate : Role::prefix))
-    throw UserError("unit " + body.name() + " cannot follow unit " + head.name() +
-                    "; a prefix is followed by a tail, a gate by a net");
-  const TensorInfo& given = body.reads_image() ? head.input() : head.outputs().front();
-  if (!(given == body.input()))
-    throw UserError("unit " + body.name() + " reads " + body.input().text() + ", but unit " + head.name() +
-                    (body.reads_image() ? " reads " : " gives ") + given.text() + "; load both from one artifact");
+void check_chain(const Chain& chain) {
+  for (std::size_t place = 1; place < chain.size(); ++place) {
+    const Unit &before = *chain[place - 1], &unit = *chain[place];
+    const bool follows = unit.reads_image() ? unit.role() == Role::net && before.role() == Role::gate : before.gives_features();
+    if (!follows)
+      throw UserError("unit " + unit.name() + " cannot follow unit " + before.name() +
+                      "; a prefix or stage is followed by a stage or tail, a gate by a net");
+    const TensorInfo& given = unit.reads_image() ? before.input() : before.outputs().front();
+    if (!(given == unit.input()))
+      throw UserError("unit " + unit.name() + " reads " + unit.input().text() + ", but unit " + before.name() +
+                      (unit.reads_image() ? " reads " : " gives ") + given.text() + "; load both from one artifact");
+  }
 }
 
 void check_same_image(const Unit& one, const Unit& other) {

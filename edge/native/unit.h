@@ -16,8 +16,8 @@
 
 namespace dsnet {
 
-/// What a program is for, see docs/bundle.md: heads run for every image, bodies at one width.
-enum class Role { prefix, tail, gate, net };
+/// What a program is for, see docs/bundle.md: what runs from the image, or from one gate, to the next gate or the answer.
+enum class Role { prefix, stage, tail, gate, net };
 
 struct TensorInfo {
   std::string dtype;
@@ -35,7 +35,8 @@ class Unit {
   struct Spec {
     std::string name;
     Role role;
-    std::optional<std::uint64_t> width;
+    /// The widths whose images run it.
+    std::vector<std::uint64_t> widths;
     std::string method;
   };
 
@@ -44,9 +45,11 @@ class Unit {
 
   const std::string& name() const { return spec_.name; }
   Role role() const { return spec_.role; }
-  std::optional<std::uint64_t> width() const { return spec_.width; }
-  bool is_head() const { return spec_.role == Role::prefix || spec_.role == Role::gate; }
-  bool reads_image() const { return spec_.role != Role::tail; }
+  const std::vector<std::uint64_t>& widths() const { return spec_.widths; }
+  bool serves(std::uint64_t width) const;
+  bool reads_image() const { return spec_.role != Role::stage && spec_.role != Role::tail; }
+  bool gives_features() const { return spec_.role == Role::prefix || spec_.role == Role::stage; }
+  bool answers() const { return spec_.role == Role::tail || spec_.role == Role::net; }
 
   const TensorInfo& input() const { return inputs_.front(); }
   const std::vector<TensorInfo>& inputs() const { return inputs_; }
@@ -57,7 +60,7 @@ class Unit {
   void run(const void* data);
   /// Returns the bytes of an output of the last run; the next run overwrites them.
   const void* output(std::size_t index) const;
-  /// Returns the gate's logits (of a head) or the classes' (of a body): every role has them last, and as float32.
+  /// Returns the classes' logits where it answers, else its gate's: every role has them last, and as float32.
   Logits logits() const { return {static_cast<const float*>(output(outputs_.size() - 1)), logits_count()}; }
   std::size_t logits_count() const { return outputs_.back().bytes / sizeof(float); }
 
@@ -83,8 +86,16 @@ class Unit {
   bool has_run_ = false;
 };
 
-/// Throws a UserError unless `body` can follow `head`: a tail its prefix's features, a net a gate of the same image.
-void check_chain(const Unit& head, const Unit& body);
+/// What runs in a row: each unit but the first reads the features of the one before it, or, after a gate, the image.
+using Chain = std::vector<Unit*>;
+
+/// Throws a UserError unless every unit can follow the one before it: by role, and by what it reads.
+void check_chain(const Chain& chain);
+
+/// Returns what the unit at `place` reads: the features of the one before it, or the image.
+inline const void* input_of(const Chain& chain, std::size_t place, const void* image) {
+  return chain[place]->reads_image() ? image : chain[place - 1]->output(0);
+}
 
 /// Throws a UserError unless two units read images of one shape.
 void check_same_image(const Unit& one, const Unit& other);

@@ -20,7 +20,8 @@ def test_a_manifest_that_readers_would_refuse_is_not_written(bundle_folder: Path
     before = (bundle_folder / "manifest.json").read_bytes()
     manifest = open_bundle(bundle_folder).manifest
     wrong = manifest.model_copy(update={"gates": [Gate(kind="side", choices=[0, 1])]})
-    with pytest.raises(BundleError, match=r"with 1 side gate\(s\) the programs must be gate, net_00, net_01, found prefix"):
+    clause = r"with 1 side gate\(s\) the programs must be gate, net_00, net_01, found prefix"
+    with pytest.raises(BundleError, match=clause):
         write_manifest(bundle_folder, wrong)
     assert (bundle_folder / "manifest.json").read_bytes() == before
 

@@ -72,7 +72,7 @@ def program(bundle: Bundle, name: str, precision: str = "fp32") -> Program:
 
 def _unit(bundle: Bundle, name: str, precision: str) -> dict[str, Any]:
     entry = program(bundle, name, precision)
-    return {"do": "load", "unit": name, "role": entry.role, "width": entry.width, "method": name}
+    return {"do": "load", "unit": name, "role": entry.role, "widths": entry.widths, "method": name}
 
 
 def images(bundle: Bundle, count: int, seed: int = 0) -> NDArray[np.float32]:

@@ -20,12 +20,13 @@ def routing_nets() -> list[dict[str, Any]]:
     """Return the commands that load the nets that say what the image says."""
     net = {"do": "load", "role": "net", "pte": str(ROUTING)}
     names = {width: f"net_{width:02d}" for width in range(ROUTING_WIDTHS)}
-    return [net | {"unit": name, "width": width, "method": name} for width, name in names.items()]
+    return [net | {"unit": name, "widths": [width], "method": name} for width, name in names.items()]
 
 
 def routing_gate(logits: int) -> dict[str, Any]:
     """Return the command that loads the gate of so many logits that says what the image says."""
-    return {"do": "load", "unit": "gate", "role": "gate", "pte": str(ROUTING), "method": f"gate_{logits:02d}"}
+    where = {"role": "gate", "widths": list(range(ROUTING_WIDTHS)), "pte": str(ROUTING)}
+    return {"do": "load", "unit": "gate", "method": f"gate_{logits:02d}", **where}
 
 
 def routing_image(gate_logits: Sequence[float], nets: Mapping[int, Sequence[float]]) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ import pytest
 
 from edge.bundle.reader import Bundle
 from tests.native.conversation import Command, answers, converse, images, load
-from tests.native.data import ROUTING
+from tests.native.routing import routing_gate
 
 POLICIES = {
     "thresholds": {"kind": "thresholds", "widths": [0, 1], "thresholds": [0.0]},
@@ -69,11 +69,11 @@ def test_a_tail_alone_makes_its_features_where_no_prefix_has_run(
 @pytest.mark.parametrize(
     ("units", "reason"),
     [
-        ([], "one unit, or a head and a body"),
-        (["prefix", "tail_00", "tail_01"], "one unit, or a head and a body"),
-        (["tail_00", "prefix"], "a prefix is followed by a tail, a gate by a net"),
-        (["tail_00", "tail_01"], "a prefix is followed by a tail, a gate by a net"),
-        (["prefix", "prefix"], "a prefix is followed by a tail, a gate by a net"),
+        ([], "one unit, or several that follow one another"),
+        (["prefix", "tail_00", "tail_01"], "a prefix or stage is followed by a stage or tail, a gate by a net"),
+        (["tail_00", "prefix"], "a prefix or stage is followed by a stage or tail, a gate by a net"),
+        (["tail_00", "tail_01"], "a prefix or stage is followed by a stage or tail, a gate by a net"),
+        (["prefix", "prefix"], "a prefix or stage is followed by a stage or tail, a gate by a net"),
         (["tail_09"], "no unit tail_09 is loaded; loaded: prefix, tail_00, tail_01"),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_policy_that_does_not_fit_is_refused(
 
 def test_a_tail_without_a_prefix_is_refused(runner: Command, first: Bundle) -> None:
     said = converse(runner, [load(first, "tail_00"), {"do": "block", "units": ["tail_00"], "runs": 1}])
-    assert "load the prefix as well" in said.error
+    assert "reads the features of a prefix or stage; load that before it" in said.error
 
 
 def test_features_of_another_precision_are_refused(runner: Command, first: Bundle) -> None:
@@ -114,7 +114,7 @@ def test_features_of_another_precision_are_refused(runner: Command, first: Bundl
 
 
 def test_a_net_of_another_image_than_its_gates_is_refused(runner: Command, first: Bundle) -> None:
-    gate = {"do": "load", "unit": "gate", "role": "gate", "pte": str(ROUTING), "method": "gate_04"}
+    gate = routing_gate(4)
     # A tail is as good as a net of small images: one input, one output.
     loads = [gate, load(first, "tail_01", unit="net_01", role="net")]
     said = converse(runner, [*loads, {"do": "block", "units": ["gate", "net_01"], "runs": 1}])

@@ -170,7 +170,7 @@ def utility(**changes: Any) -> dict[str, Any]:
             utility(weights=[[0.0] * 2] * 3),
             "policy: 2 weights for each width, but unit gate gives 4 gate logits; calibrate this bundle again",
         ),
-        ({"kind": "dice", "widths": [0]}, 'policy: kind: expected thresholds, utility or cascade, found "dice"'),
+        ({"kind": "dice", "widths": [0]}, 'policy: kind: expected thresholds, tree, utility or cascade, found "dice"'),
         ({"widths": [0], "thresholds": []}, "policy: the field kind is missing"),
         ([0.5], "policy: expected an object, found a list"),
     ],
@@ -197,7 +197,7 @@ def test_several_widths_without_a_gate_are_refused_except_to_a_cascade(runner: C
     routing_image([], {}).tofile(tmp_path / "image")
     command = {"do": "classify", "images": str(tmp_path / "image")}
     said = converse(runner, [*routing_nets(), command | {"policy": thresholds([0, 1], [0.5])}])
-    assert "no head is loaded" in said.error
+    assert "no gate is loaded that could choose between widths 0 to 1" in said.error
     (answer,) = answers_of_classify(runner, [*routing_nets(), command | {"policy": cascade([0, 1], [0.5])}])
     assert answer["ran"] == [0, 1], "one of 14 equal classes but for one has little confidence"
 
@@ -205,7 +205,7 @@ def test_several_widths_without_a_gate_are_refused_except_to_a_cascade(runner: C
 def test_a_cascade_over_nets_of_different_images_is_refused(runner: Command, first: Bundle, tmp_path: Path) -> None:
     routing_image([], {}).tofile(tmp_path / "image")
     # A tail is as good as a net of small images: one input, one output.
-    loads = [routing_nets()[0], load(first, "tail_01", unit="net_01", role="net")]
+    loads = [routing_nets()[0], load(first, "tail_01", unit="net_01", role="net", widths=[1])]
     command = {"do": "classify", "images": str(tmp_path / "image"), "policy": cascade([0, 1], [0.5])}
     said = converse(runner, [*loads, command])
     assert said.error.startswith("unit net_01 reads float32 [1, 4, 2, 2], but unit net_00 reads float32 [1, 3, 9, 9];")

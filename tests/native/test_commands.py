@@ -39,11 +39,10 @@ def test_a_bad_line_is_refused_by_name(runner: Command, line: str, reason: str) 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"role": "trunk"}, "expected prefix, tail, gate or net"),
-        ({"role": "tail"}, "a tail or net has a width, a prefix or gate has none"),
-        ({"width": 0}, "a tail or net has a width, a prefix or gate has none"),
+        ({"role": "trunk"}, "expected prefix, stage, tail, gate or net"),
+        ({"widths": 0}, "command: widths: expected a list, found 0"),
         ({"role": "gate"}, "1 inputs and 2 outputs; its role has 1 and 1"),
-        ({"role": "net", "width": 256}, "an integer from 0 to 255"),
+        ({"widths": [0, 256]}, "integers from 0 to 255, found 256"),
         ({"method": "tail_07"}, "no method tail_07; it has prefix, tail_00, tail_01"),
         ({"pte": "/nonexistent.pte"}, "/nonexistent.pte: cannot be read: No such file"),
         ({"pte": __file__}, "no ExecuTorch program"),

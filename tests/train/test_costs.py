@@ -153,13 +153,13 @@ def test_a_table_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch
 
 
 def test_with_a_side_gate_a_width_costs_the_gate_and_its_net(tmp_path: Path) -> None:
-    spec = replace(MICRO, gate=None, side_gate=SideGateSpec((0, 4), 8, (2,)))
+    spec = replace(MICRO, gates=(), side_gate=SideGateSpec((0, 4), 8, (2,)))
     timed: Samples = {("gate",): [[0.5]], ("net_00",): [[2.0]], ("net_04",): [[6.0]], ("gate", "net_04"): [[6.25]]}
     assert latency_target(spec, table(tmp_path, run(timed)), 5.0).costs == (2.5, 6.25)
 
 
 def test_a_table_from_before_the_side_gate_counts_the_nets_alone(tmp_path: Path) -> None:
-    spec = replace(MICRO, gate=None, side_gate=SideGateSpec((0, 4), 8, (2,)))
+    spec = replace(MICRO, gates=(), side_gate=SideGateSpec((0, 4), 8, (2,)))
     timed: Samples = {("net_00",): [[2.0]], ("net_04",): [[6.0]]}
     assert latency_target(spec, table(tmp_path, run(timed)), 5.0).costs == (2.0, 6.0)
     with pytest.raises(ConfigError, match="has no samples of gate and net_04 in phone int8 1 thread"):
@@ -178,7 +178,7 @@ def test_multiply_accumulates_out_of_reach_are_refused() -> None:
 
 
 def test_a_network_without_a_gate_has_nothing_to_aim_with(tmp_path: Path) -> None:
-    gateless = replace(MICRO, gate=None)
+    gateless = replace(MICRO, gates=())
     with pytest.raises(ConfigError, match="no gate to train"):
         mac_target(gateless, 1.0)
     with pytest.raises(ConfigError, match="no gate to train"):

@@ -117,6 +117,6 @@ def test_the_evaluation_adds_up(trained_supernet: Tensors) -> None:
 
 
 def test_a_network_without_a_gate_is_refused() -> None:
-    plain = replace(MICRO, gate=None)
+    plain = replace(MICRO, gates=())
     with pytest.raises(TrainError, match="no gate to train"):
         train_gate(plain, Supernet(plain).tensors(), coloured_images(9), CONFIG, setting=CPU)

@@ -18,7 +18,7 @@ def values(graph: Graph) -> dict[str, Value]:
 
 
 def without_gate(spec: SupernetSpec) -> SupernetSpec:
-    return replace(spec, gate=None)
+    return replace(spec, gates=())
 
 
 @pytest.mark.parametrize("spec", [MICRO, MICRO_V2, RESNET], ids=lambda spec: spec.family)
@@ -31,8 +31,7 @@ def test_every_node_comes_after_what_it_reads(spec: SupernetSpec) -> None:
 
 
 def test_a_cut_runs_what_each_wanted_value_needs_in_turn() -> None:
-    decision = MICRO.graph.decision
-    assert decision is not None
+    (decision,) = MICRO.graph.decisions
     cut = MICRO.graph.cut(MICRO.graph.image, decision.features, decision.logits)
     assert cut.steps[-1].node.output == decision.logits, "the gate runs after the features"
     names = [layer.name for layer in cut.layers]
@@ -71,8 +70,8 @@ def test_a_run_lets_go_of_what_nothing_reads_any_more() -> None:
 
 def test_widths_part_where_the_gate_decides() -> None:
     for spec in (MICRO, RESNET):
-        assert spec.graph.decision is not None
-        assert spec.graph.parting(spec.n_widths) == spec.graph.decision.features
+        (decision,) = spec.graph.decisions
+        assert spec.graph.parting(spec.n_widths) == decision.features
 
 
 def test_without_a_gate_widths_part_before_the_first_layer_that_differs() -> None:
@@ -94,8 +93,7 @@ def test_widths_have_nothing_in_common_where_two_values_would_be_needed_or_the_s
 
 def test_a_gate_may_decide_at_any_stage_of_a_resnet() -> None:
     late = replace(
-        RESNET, stages=(*RESNET.stages[:1], StageSpec((64,), 2, 2), *RESNET.stages[2:]), gate=GateSpec(2, (0, 5))
+        RESNET, stages=(*RESNET.stages[:1], StageSpec((64,), 2, 2), *RESNET.stages[2:]), gates=(GateSpec(2, (0, 5)),)
     )
-    decision = late.graph.decision
-    assert decision is not None
+    (decision,) = late.graph.decisions
     assert decision.features == values(late.graph)["stages.1.1.relu"]

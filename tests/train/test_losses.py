@@ -83,7 +83,8 @@ RIGHT, WRONG = torch.tensor([5.0, 0.0]), torch.tensor([0.0, 5.0])
 def test_the_gate_learns_the_smallest_choice_where_it_suffices(
     smallest: Tensor, largest: Tensor, rule: str, expected: int
 ) -> None:
-    labels = sandwich_labels(smallest[None], largest[None], torch.tensor([0]), 4, rule)
+    lowest, highest = torch.tensor([0]), torch.tensor([3])
+    labels = sandwich_labels(smallest[None], largest[None], torch.tensor([0]), lowest, highest, rule)
     assert labels.tolist() == [expected]
 
 

@@ -25,7 +25,7 @@ BOTTLENECK = SupernetSpec(
     classes=3,
     stem=StageSpec((8,), depth=1, stride=1),
     stages=(StageSpec((16, 32), depth=1, stride=1), StageSpec((16, 24, 32), depth=2, stride=2)),
-    gate=GateSpec(stage=1, choices=(0, 2)),
+    gates=(GateSpec(stage=1, choices=(0, 2)),),
     activation="relu",
     family="resnet_bottleneck",
     dropout=0.0,
@@ -83,8 +83,8 @@ def test_a_width_executes_the_multiply_accumulates_that_its_spec_counts(spec: Su
 
 def test_a_stem_without_max_pool_keeps_its_pixels() -> None:
     without = replace(BASIC, stem_pool=False)
-    decisions = [spec.graph.decision for spec in (BASIC, without)]
-    assert [decision.features.side for decision in decisions if decision] == [4, 8]
+    sides = [decision.features.side for spec in (BASIC, without) for decision in spec.graph.decisions]
+    assert sides == [4, 8]
 
 
 @pytest.mark.parametrize("pool", [True, False])
@@ -162,7 +162,7 @@ def test_a_restricted_network_answers_as_the_same_widths_of_the_supernet(spec: S
         ({"head": StageSpec((8,), 1, 1, kernel=1)}, "head: a ResNet has none"),
         ({"stem": StageSpec((8,), 1, 1, expansion=2)}, "stem: expansion 2; only stages of family mobilenet_v2"),
         (
-            {"family": "mobilenet_v1", "gate": None},
+            {"family": "mobilenet_v1", "gates": ()},
             "stem_pool: only networks of family resnet_basic or resnet_bottleneck have one",
         ),
         ({"stem_pool": "yes"}, "stem_pool 'yes' is neither true nor false"),

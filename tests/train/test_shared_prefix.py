@@ -24,7 +24,7 @@ ROUTED_STEM = SupernetSpec(
     classes=3,
     stem=StageSpec((2, 4, 6), depth=1, stride=1),
     stages=(StageSpec((4, 6, 8), depth=2, stride=2),),
-    gate=None,
+    gates=(),
     dropout=0.0,
 )
 IMAGES = coloured_images(60)
@@ -174,8 +174,7 @@ def test_the_narrower_widths_learn_from_the_teacher_of_the_objective(
 def test_the_gate_gets_no_gradient() -> None:
     made = learner()
     made.add_gradients(BATCH, LABELS, STEP, share=1.0, view=other_view)
-    assert made.model.gate is not None
-    assert made.model.gate.weight.grad is None
+    assert all(weight.grad is None for gate in made.model.gates for weight in gate.parameters())
     assert "gate.weight" not in gradients(made)
 
 

@@ -23,8 +23,8 @@ from train.spec import SIDE_GATE_SHARE, SupernetSpec
 from train.supernet import Supernet
 
 GATE_LESS = ("us_mobilenet_v1", "us_mobilenet_v2", "s_mobilenet_v1", "s_mobilenet_v2")
-TINY = replace(load_spec("ds_mbv1_tiny"), gate=None)
-WITH_SIDE_GATE = replace(MICRO, gate=None, side_gate=SideGateSpec((0, 2, 4), 8, (4, 8)))
+TINY = replace(load_spec("ds_mbv1_tiny"), gates=())
+WITH_SIDE_GATE = replace(MICRO, gates=(), side_gate=SideGateSpec((0, 2, 4), 8, (4, 8)))
 """Larger than the rule allows beside so small a network: what is tested with it is that a side gate learns."""
 RED = 0
 
@@ -42,7 +42,7 @@ def test_a_side_gate_costs_at_most_its_share_of_the_narrowest_width(name: str) -
 
 def test_a_network_too_small_for_a_side_gate_is_refused() -> None:
     with pytest.raises(SpecError, match="no side gate of at most 2% of these reads an image of 4…32 pixels"):
-        replace(MICRO, gate=None).with_side_gate((0, 4))
+        replace(MICRO, gates=()).with_side_gate((0, 4))
     with pytest.raises(SpecError, match="that divide those"):
         replace(TINY, resolution=97).with_side_gate((0, 3))
 
@@ -73,7 +73,7 @@ def test_a_network_with_a_gate_gets_no_second_one() -> None:
 )
 def test_a_side_gate_out_of_range_is_refused_by_name(gate: SideGateSpec, message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        replace(MICRO, gate=None, side_gate=gate)
+        replace(MICRO, gates=(), side_gate=gate)
 
 
 @pytest.mark.parametrize(("widths", "choices"), [(31, (0, 10, 20, 30)), (4, (0, 1, 2, 3)), (2, (0, 1)), (1, (0,))])
@@ -84,7 +84,7 @@ def test_a_side_gate_chooses_between_four_widths_evenly_spread(widths: int, choi
 def test_adding_a_side_gate_leaves_every_other_tensor_as_it_is() -> None:
     tensors = initial_supernet(TINY, seed=0).tensors()
     spec, gated = add_side_gate(TINY, tensors, (0, 3), seed=1)
-    assert spec.choices == (0, 3)
+    assert spec.choices == ((0, 3),)
     assert {name: values.shape for name, values in gated.items()} == expected_tensors(spec)
     assert all(np.array_equal(gated[name], values) for name, values in tensors.items())
     again, other = (add_side_gate(TINY, tensors, (0, 3), seed)[1]["gate.logits.weight"] for seed in (1, 2))

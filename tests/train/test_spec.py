@@ -73,11 +73,11 @@ def test_the_largest_network_is_the_widest_where_nothing_else_widens() -> None:
         ({"stem": StageSpec((4, 6), 1, 1, widest=5)}, "widest 5 is not within 6…16384"),
         ({"stem": StageSpec((4, 6, 8), 1, 1)}, "stem has 3 channel counts; before the gate, 1 or 2 are valid"),
         ({"stages": tuple(replace(stage, depth=100) for stage in MICRO.stages)}, "more than 256 blocks"),
-        ({"gate": GateSpec(stage=3, choices=(0,))}, "gate stage 3 is not within 0…2"),
-        ({"gate": GateSpec(stage=2, choices=(0,))}, "stage 1 has 5 channel counts; before the gate, 1 or 2 are valid"),
-        ({"gate": GateSpec(stage=1, choices=(2, 0))}, "gate choices [2, 0] must be ascending widths within 0…4"),
-        ({"gate": GateSpec(stage=1, choices=(0, 5))}, "gate choices [0, 5]"),
-        ({"gate": GateSpec(stage=1, choices=())}, "gate choices []"),
+        ({"gates": (GateSpec(stage=3, choices=(0,)),)}, "gate stage 3 is not within 0…2"),
+        ({"gates": (GateSpec(stage=2, choices=(0,)),)}, "stage 1 has 5 channel counts; before the gate, 1 or 2"),
+        ({"gates": (GateSpec(stage=1, choices=(2, 0)),)}, "gate choices [2, 0] must be ascending widths within 0…4"),
+        ({"gates": (GateSpec(stage=1, choices=(0, 5)),)}, "gate choices [0, 5]"),
+        ({"gates": (GateSpec(stage=1, choices=()),)}, "gate choices []"),
     ],
 )  # fmt: skip
 def test_a_spec_out_of_range_is_refused_by_name(changes: dict[str, Any], message: str) -> None:
@@ -139,7 +139,7 @@ def test_an_unknown_field_is_named_with_its_place_and_the_valid_ones() -> None:
     )
     with pytest.raises(SpecError, match="unknown field 'colour' in the spec; valid: name, resolution"):
         SupernetSpec.from_json(MICRO.to_json().replace('"name"', '"colour":1,"name"'))
-    with pytest.raises(SpecError, match="unknown field 'kind' in gate; valid: stage, choices"):
+    with pytest.raises(SpecError, match=r"unknown field 'kind' in gates\[0\]; valid: stage, choices"):
         SupernetSpec.from_json(MICRO.to_json().replace('"choices"', '"kind":1,"choices"'))
 
 
@@ -151,7 +151,7 @@ def test_all_problems_are_reported_together() -> None:
 def test_a_gated_spec_of_three_widths_refuses_a_stem_of_three_in_one_line() -> None:
     stages = (StageSpec((4, 8), 1, 1), StageSpec((4, 6, 8), 1, 2))
     with pytest.raises(SpecError, match="stem has 3 channel counts; before the gate, 1 or 2") as caught:
-        SupernetSpec("three", 8, 3, StageSpec((4, 6, 8), 1, 1), stages, GateSpec(1, (0, 2)))
+        SupernetSpec("three", 8, 3, StageSpec((4, 6, 8), 1, 1), stages, (GateSpec(1, (0, 2)),))
     assert "\n" not in str(caught.value)
 
 
@@ -176,7 +176,7 @@ def test_a_restricted_spec_costs_what_its_widths_cost_in_the_original(name: str,
     spec = load_spec(name)
     restricted = spec.restricted_to(widths)
     assert restricted.name == f"{name}_w{'_'.join(map(str, widths))}"
-    assert restricted.gate is None
+    assert restricted.gates == ()
     assert (restricted.n_widths, restricted.largest) == (len(widths), len(widths) - 1)
     gates = [layer for layer in spec.layers if layer.name.startswith("gate")]
     for index, width in enumerate(widths):

@@ -61,11 +61,11 @@ def test_an_inverted_residual_adds_its_input_and_ends_without_activation() -> No
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("spec", [TINY, replace(TINY, gate=None), MICRO_V2], ids=["trunk gate", "no gate", "no prefix"])
+@pytest.mark.parametrize("spec", [TINY, replace(TINY, gates=()), MICRO_V2], ids=["trunk gate", "no gate", "no prefix"])
 def test_widths_run_together_answer_as_each_alone(spec: SupernetSpec) -> None:
     model, batch = initial_supernet(spec, seed=0), images(3, spec)
-    together, gate_input = model.forward_widths(batch, range(spec.n_widths))
-    assert (gate_input is None) == (spec.gate is None)
+    together, reads = model.forward_widths(batch, range(spec.n_widths))
+    assert len(reads) == len(spec.gates)
     for width, logits in enumerate(together):
         difference = (model(batch, width) - logits).abs().max().item()
         assert difference == 0, f"width {width} differs by {difference}"
@@ -119,7 +119,7 @@ def test_defect_a_dynamic_inference_executes_only_the_chosen_width(model: Supern
 def test_defect_b_the_gate_decides_the_same_at_every_evaluation(model: Supernet) -> None:
     batch = images(16)
     _, gate_logits = model.forward_prefix(batch)
-    expected = torch.tensor(TINY.gate.choices)[gate_logits.argmax(1)]
+    expected = torch.tensor(TINY.choices[0])[gate_logits.argmax(1)]
     for seed in range(5):
         torch.manual_seed(seed)
         assert torch.equal(model.forward_dynamic(batch)[1], expected)
@@ -186,7 +186,7 @@ EQUAL = StageSpec((8, 16), 1, 2)
     ids=["different stages", "one description for all"],
 )
 def test_a_gated_network_of_two_widths_keeps_its_stem_out_of_the_routing(stages: tuple[StageSpec, ...]) -> None:
-    spec = SupernetSpec("two", 32, 10, EQUAL, stages, GateSpec(1, (0, 1)))
+    spec = SupernetSpec("two", 32, 10, EQUAL, stages, (GateSpec(1, (0, 1)),))
     assert (spec.n_widths, spec.largest) == (2, 2)
     model = initial_supernet(spec, seed=0).eval()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -161,7 +161,7 @@ def test_a_gate_is_trained_for_a_budget(run: Run, workplace: Path) -> None:
 
 
 def test_a_network_without_a_gate_gets_a_side_gate(run: Run, workplace: Path) -> None:
-    spec = replace(MICRO, gate=None, resolution=32, name="gateless")
+    spec = replace(MICRO, gates=(), resolution=32, name="gateless")
     (workplace / "gateless.json").write_text(spec.to_json())
     run("init", "--spec", workplace / "gateless.json", "--out", workplace / "i.safetensors")
     words = ("train", "gate", "--checkpoint", workplace / "i.safetensors", "--data", workplace / "images")
@@ -169,7 +169,7 @@ def test_a_network_without_a_gate_gets_a_side_gate(run: Run, workplace: Path) ->
     status, _, err = run(*words, "--choices", "0,4")
     assert status == 0, err
     before, gated = load_checkpoint(workplace / "i.safetensors"), load_checkpoint(workplace / "g.safetensors")
-    assert gated.spec.choices == (0, 4)
+    assert gated.spec.choices == ((0, 4),)
     assert gated.provenance["parent_sha256"] == before.sha256
     assert all((gated.tensors[name] == values).all() for name, values in before.tensors.items())
     status, out, err = run("evaluate", workplace / "g.safetensors", "--data", workplace / "images", "--threads", 1)
@@ -180,7 +180,7 @@ def test_a_network_without_a_gate_gets_a_side_gate(run: Run, workplace: Path) ->
         ((*words, "--choices", "0,9"), "a gate chooses between two or more of the widths 0…4, not 0, 9; change --choi"),
         ((*words, "--choices", "3"), "a gate chooses between two or more of the widths 0…4, not 3; change --choices"),
         ((*words, "--choices", "narrow"), "--choices 'narrow' is not a list of widths"),
-        (again, "has a gate over widths 0, 4; --choices is for networks without one"),
+        (again, "has gates of its own; --choices is for networks without one"),
     ]:
         status, _, err = run(*wrong)
         assert (status, len(err.splitlines())) == (2, 1), err

@@ -29,7 +29,7 @@ GATELESS = replace(
     name="gateless_vit",
     stem=replace(MICRO_VIT.stem, channels=MICRO_VIT.stages[1].channels),
     stages=(replace(MICRO_VIT.stages[1], widens=False),),
-    gate=None,
+    gates=(),
 )
 """Every width slices everything from the patches on."""
 HEADS_ALONE = replace(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from statistics import mode
 
+from train.families.layout import gate_name
 from train.importers.shapes import Shapes, channels_of, classes_of, filled, statistics_sets
 from train.layer_specs import LayerSpec
 from train.spec import GateSpec, StageSpec, SupernetSpec
@@ -38,7 +39,7 @@ def spec_of(template: SupernetSpec, shapes: Shapes) -> SupernetSpec:
         classes=classes_of(shapes, "classifier", template.classes),
         stem=replace(template.stem, channels=filled(stem, min(1 + max(stem, default=0), 2))),
         stages=tuple(map(_stage, template.stages, depths, map(filled, found, counts))),
-        gate=GateSpec(gated, _choices(template, shapes, gated, count)),
+        gates=(GateSpec(gated, _choices(template, shapes, gated, count)),),
     )
 
 
@@ -52,8 +53,8 @@ def layer_names(spec: SupernetSpec) -> dict[str, str]:
             names[f"{ours}.attention.reduce"] = f"{block}.gate.conv_reduce"
             names[f"{ours}.attention.expand"] = f"{block}.gate.conv_expand"
             names[f"{ours}.pointwise"] = f"{block}.conv_pw"
-    if spec.gate:
-        names["gate"] = f"{_block(spec.gate.stage, 0)}.{SLIMMING_HEAD}"
+    for number, gate in enumerate(spec.gates):
+        names[gate_name(number)] = f"{_block(gate.stage, 0)}.{SLIMMING_HEAD}"
     return names
 
 
@@ -83,15 +84,13 @@ def _stage(stage: StageSpec, depth: int, channels: tuple[int, ...]) -> StageSpec
 
 
 def _gated_stage(template: SupernetSpec, shapes: Shapes) -> int:
-    assert template.gate is not None
     places = [n for n in range(len(template.stages)) if f"{_block(n, 0)}.{SLIMMING_HEAD}.weight" in shapes]
-    return places[0] if len(places) == 1 else template.gate.stage
+    return places[0] if len(places) == 1 else template.gates[0].stage
 
 
 def _choices(template: SupernetSpec, shapes: Shapes, stage: int, n_widths: int) -> tuple[int, ...]:
     """Return the width of each logit: the published ones where there are as many widths, else evenly spread."""
-    assert template.gate is not None
-    published = template.gate.choices
+    (published,) = template.choices
     shape = shapes.get(f"{_block(stage, 0)}.{SLIMMING_HEAD}.weight", ())
     logits = shape[0] if len(shape) == 4 else min(len(published), n_widths)
     if (n_widths, logits) == (template.n_widths, len(published)):

@@ -16,7 +16,7 @@ from edge.bundle.coreml.hydrate import check_merged, check_recipe, open_index
 from edge.bundle.coreml.index import Index
 from edge.bundle.coreml.model_file import SINGLE, Feature, constants
 from edge.bundle.coreml.multifunction import merge
-from edge.bundle.coreml.package import ITEMS, SUFFIX, WEIGHTS, Package, check_fits, model_of, rebuild
+from edge.bundle.coreml.package import ITEMS, SUFFIX, WEIGHTS, Package, check_fits, model_of, output_feature, rebuild
 from edge.bundle.manifest import Artifact, Program, TensorInfo
 from edge.bundle.nested.weights import NestedWeights, open_nested_weights
 from edge.bundle.reader import Bundle
@@ -63,7 +63,7 @@ def _sound_package(weights: NestedWeights, program: Program, index: Index) -> st
             f"{index.specification_version}, and one function is {SINGLE}"
         )
     function = model.functions[SINGLE]
-    for found, tensors in ((function.inputs, program.inputs), (function.outputs, program.outputs)):
+    for found, tensors in ((function.inputs, program.inputs), (function.outputs, _outputs(program))):
         _check_features(found, tensors, index)
     blobs = read_blobs(package[WEIGHTS]) if WEIGHTS in package else {}
     used = constants(function.body)
@@ -96,6 +96,12 @@ def _check_features(found: tuple[Feature, ...], tensors: list[TensorInfo], index
             f"{name} is {_shown(there.get(name))}, the manifest says {_shown(expected.get(name))}" for name in wrong
         )
         raise BundleError("; ".join(clauses))
+
+
+def _outputs(program: Program) -> list[TensorInfo]:
+    """Return a program's outputs by the names that its package has for them."""
+    inputs = [tensor.name for tensor in program.inputs]
+    return [tensor.model_copy(update={"name": output_feature(tensor.name, inputs)}) for tensor in program.outputs]
 
 
 def _expected(tensor: TensorInfo, index: Index) -> Feature:
@@ -135,8 +141,8 @@ def _predicts(weights: NestedWeights, program: Program, index: Index) -> str:
             (place / path).write_bytes(content)
         model = MLModel(str(place))
         found = model.predict({given.name: Image.fromarray(picture) if feature.kind == "RGB" else values})
-    for tensor in program.outputs:
+    for tensor in _outputs(program):
         output = np.asarray(found.get(tensor.name))
         if output.size != math.prod(tensor.shape) or not np.isfinite(output.astype(np.float64)).all():
             raise BundleError(f"Core ML's {tensor.name} has shape {output.shape} or is not finite")
-    return f"Core ML gives finite {', '.join(tensor.name for tensor in program.outputs)}"
+    return f"Core ML gives finite {', '.join(tensor.name for tensor in _outputs(program))}"

@@ -86,12 +86,12 @@ def check_merged(package: Package, index: Index) -> None:
 
 
 def _fitting_points(bundle: Bundle, artifact: Artifact, programs: Sequence[str]) -> list[OperatingPoint]:
-    """Return the operating points of this very artifact that need no other widths than these programs'."""
-    widths = {program.width for program in artifact.programs if program.name in programs}
+    """Return the operating points of this very artifact that need no other programs than these."""
+    absent = {width for program in artifact.programs if program.name not in programs for width in program.widths}
     fitting = [
         point
         for point in bundle.manifest.operating_points
-        if point.artifact_sha256 == artifact.sha256 and set(point.widths) <= widths
+        if point.artifact_sha256 == artifact.sha256 and absent.isdisjoint(point.widths)
     ]
     if not fitting:
         raise BundleError(

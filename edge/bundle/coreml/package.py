@@ -1,7 +1,7 @@
 """An .mlpackage as its files, and what several packages of one conversion are called."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -19,6 +19,12 @@ SUFFIX = ".mlpackage"
 
 Package: TypeAlias = Mapping[str, bytes]
 """Content by path inside the package: ITEMS, MODEL and, where there are constants of ten elements or more, WEIGHTS."""
+
+
+def output_feature(name: str, inputs: Collection[str]) -> str:
+    """Return what packages call a program's output: Core ML does not let it have the name of an input, as a stage's
+    features do."""
+    return f"next_{name}" if name in inputs else name
 
 
 def program_path(program: str, path: str) -> str:

@@ -14,7 +14,7 @@ from train.spec import GateSpec, StageSpec, SupernetSpec
 
 SPEC = SupernetSpec(
     "small_gated", 16, 10, StageSpec((8, 16), 1, 2),
-    (StageSpec((12, 24), 1, 1), StageSpec((16, 24, 32), 1, 2)), gate=GateSpec(1, (0, 2)),
+    (StageSpec((12, 24), 1, 1), StageSpec((16, 24, 32), 1, 2)), gates=(GateSpec(1, (0, 2)),),
 )  # fmt: skip
 
 

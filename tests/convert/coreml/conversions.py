@@ -1,6 +1,6 @@
 """Conversions that several tests look at, each made once per test process, and what they must compute."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -13,11 +13,13 @@ from convert.coreml.options import CoreMlOptions, Precision
 from convert.fold import bias_slice, fold
 from convert.gamma_signs import separate_signs
 from convert.images import CheckImages
+from convert.program_inputs import Named, run_in_order
 from convert.quantized_weights import payload_at, quantize_weights, scale_at
 from convert.slice_plan import ProgramPlan, plan_programs
 from convert.static_module import StaticProgram, static_module
-from edge.bundle.coreml.package import Package, rebuild
+from edge.bundle.coreml.package import Package, output_feature, rebuild
 from edge.bundle.nested.weights import NestedWeights, parse_recipe
+from tests.convert.coreml.mil_interpreter import Interpreter
 from tests.convert.supernets import images, trained_like
 from train.checkpoint import Checkpoint
 
@@ -99,6 +101,24 @@ def outputs(module: StaticProgram, given: np.ndarray) -> dict[str, np.ndarray]:
     """Return what a program computes, by the outputs' names."""
     parameter = next(module.parameters())
     answer = module(torch.from_numpy(given).to(parameter.dtype))
-    names = {"prefix": ("features", "gate_logits"), "gate": ("gate_logits",)}.get(module.role, ("logits",))
     answers = answer if isinstance(answer, tuple) else (answer,)
-    return {name: one.numpy() for name, one in zip(names, answers, strict=True)}
+    return {name: one.numpy() for name, one in zip(module.output_names, answers, strict=True)}
+
+
+def answers(interpreter: Interpreter, function: str, given: Named[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what a function of a package computes, by the manifest's names."""
+    found, names = interpreter.run(function, dict(given)), ("features", "gate_logits", "logits")
+    return {name: found[key] for name in names if (key := output_feature(name, given)) in found}
+
+
+def in_torch(
+    checkpoint: Checkpoint, widths: Sequence[int], precision: Precision, image: np.ndarray
+) -> Iterator[tuple[str, Named[np.ndarray], Named[np.ndarray]]]:
+    """Yield every program's name, what it reads where one image goes in at the front, and what torch makes of it."""
+    programs = references(checkpoint, widths, precision)
+
+    def run(plan: ProgramPlan, inputs: Sequence[Named[np.ndarray]]) -> list[Named[np.ndarray]]:
+        return [outputs(programs[plan.name][1], given[plan.input_name]) for given in inputs]
+
+    for plan, (given,), (expected,) in run_in_order([plan for plan, _ in programs.values()], [image], run):
+        yield plan.name, given, expected

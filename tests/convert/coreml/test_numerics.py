@@ -8,6 +8,7 @@ import pytest
 
 from convert.artifacts import NewArtifact
 from convert.coreml.options import PRECISIONS, Precision
+from edge.bundle.checks import artifact_widths
 from edge.bundle.coreml.multifunction import merge
 from edge.bundle.coreml.package import WEIGHTS
 from edge.runtime.images import Preprocessing
@@ -15,7 +16,9 @@ from tests.convert.coreml.conversions import (
     CHECKPOINT,
     FEW,
     IMAGE,
+    answers,
     converted,
+    in_torch,
     outputs,
     packages_of,
     references,
@@ -58,14 +61,10 @@ def differences(
 
 def compare(artifact: NewArtifact, mode: Mode, limit: float, reference: Precision) -> None:
     """Run every program on what torch gives it and compare with torch, whose constants are those of `reference`."""
-    packages, given = packages_of(artifact), {"image": IMAGE}
-    widths = [program.width for program in artifact.record.programs if program.width is not None]
-    for name, (_, module) in references(CHECKPOINT, widths, reference).items():
-        (value,) = given.values()
-        expected = outputs(module, value)
-        found = Interpreter(packages[name], mode).run("main", given)
+    packages, widths = packages_of(artifact), artifact_widths(artifact.record)
+    for name, given, expected in in_torch(CHECKPOINT, widths, reference, IMAGE):
+        found = answers(Interpreter(packages[name], mode), "main", given)
         differences(found, expected, f"{artifact.record.precision} {mode} {name} against {reference} torch", limit)
-        given = {"features": expected["features"]} if "features" in expected else given
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -93,14 +92,12 @@ def test_the_operations_of_older_systems_compute_the_same() -> None:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_functions_of_one_package_compute_what_the_single_ones_do(precision: Precision) -> None:
-    packages = packages_of(converted(precision))
+    artifact = converted(precision)
+    packages = packages_of(artifact)
     merged = Interpreter(merge(packages, "prefix"), "rounded")
-    given = {"image": IMAGE}
-    for name, package in packages.items():
-        expected = Interpreter(package, "rounded").run("main", given)
-        found = merged.run(name, given)
-        differences(found, expected, f"{precision} {name} as a function of one package", 0.0)
-        given = {"features": expected["features"]} if "features" in expected else given
+    for name, given, _ in in_torch(CHECKPOINT, artifact_widths(artifact.record), precision, IMAGE):
+        expected = answers(Interpreter(packages[name], "rounded"), "main", given)
+        differences(answers(merged, name, given), expected, f"{precision} {name} as a function of one package", 0.0)
 
 
 def test_a_package_that_reads_pixels_normalises_them_as_the_manifest_says() -> None:

@@ -9,7 +9,7 @@ from convert import ConvertError, ExportError
 from convert.coreml.nest import as_coremltools_rounds
 from convert.coreml.options import CoreMlOptions, Precision
 from edge.bundle.coreml.package import WEIGHTS
-from tests.convert.coreml.conversions import CLASSES, convert, outputs, packages_of, references, weights_of
+from tests.convert.coreml.conversions import CLASSES, answers, convert, in_torch, packages_of, weights_of
 from tests.convert.coreml.mil_interpreter import Interpreter
 from tests.convert.supernets import images, trained_like, with_kernels
 from train.checkpoint import Checkpoint
@@ -21,19 +21,19 @@ SIXTH = 8 * 2.0**-24
 """hardswish multiplies by 1/6, which coremltools writes in float32, after each of some eight convolutions."""
 
 MOBILENET_V1 = SupernetSpec(
-    "small_v1", 16, 10, StageSpec((8, 16), 1, 2), (StageSpec((12, 24), 2, 2),), gate=None, family="mobilenet_v1"
+    "small_v1", 16, 10, StageSpec((8, 16), 1, 2), (StageSpec((12, 24), 2, 2),), gates=(), family="mobilenet_v1"
 )
 MOBILENET_V2 = SupernetSpec(
     "small_v2", 16, 10, StageSpec((8, 16), 1, 2), (StageSpec((8, 16), 2, 1, expansion=2),),
-    gate=None, activation="relu6", family="mobilenet_v2", head=StageSpec((24,), 1, 1, kernel=1),
+    gates=(), activation="relu6", family="mobilenet_v2", head=StageSpec((24,), 1, 1, kernel=1),
 )  # fmt: skip
 GATED = SupernetSpec(
     "small_gated", 16, 10, StageSpec((8, 16), 1, 2), (StageSpec((12, 24), 1, 1), StageSpec((16, 32), 1, 2, kernel=5)),
-    gate=GateSpec(1, (0, 1)), activation="hardswish",
+    gates=(GateSpec(1, (0, 1)),), activation="hardswish",
 )  # fmt: skip
 RESNET_BASIC = SupernetSpec(
     "small_basic", 16, 10, StageSpec((8,), 1, 1), (StageSpec((8,), 1, 1), StageSpec((16, 24), 2, 2)),
-    gate=GateSpec(1, (0, 1)), activation="relu", family="resnet_basic", stem_pool=True,
+    gates=(GateSpec(1, (0, 1)),), activation="relu", family="resnet_basic", stem_pool=True,
 )  # fmt: skip
 RESNET_BOTTLENECK = replace(
     RESNET_BASIC, family="resnet_bottleneck", stages=(StageSpec((16,), 1, 1), StageSpec((16, 32), 2, 2))
@@ -53,16 +53,13 @@ NETWORKS: dict[str, tuple[SupernetSpec, Precision]] = {
 def check_exactly(checkpoint: Checkpoint, precision: Precision) -> None:
     """Convert both widths and compare every program with torch on the same constants."""
     packages = packages_of(convert(checkpoint, (0, 1), precision))
-    given = {"image": images(checkpoint.spec, 1)[0].transpose(0, 3, 1, 2)}
-    for name, (_, module) in references(checkpoint, (0, 1), precision).items():
-        (value,) = given.values()
-        expected = outputs(module, value)
-        found = Interpreter(packages[name], "exact").run("main", given)
+    image = images(checkpoint.spec, 1)[0].transpose(0, 3, 1, 2)
+    for name, given, expected in in_torch(checkpoint, (0, 1), precision, image):
+        found = answers(Interpreter(packages[name], "exact"), "main", given)
         for output, values in expected.items():
             difference = float(np.abs(found[output] - values).max() / np.abs(values).max())
             limit = SIXTH if checkpoint.spec.activation == "hardswish" else EXACT
             assert difference <= limit, f"{name} {output}: {difference:.2e}"
-        given = {"features": expected["features"]} if "features" in expected else given
 
 
 @pytest.mark.parametrize(("spec", "precision"), NETWORKS.values(), ids=NETWORKS)

@@ -17,6 +17,7 @@ from convert.coreml.options import PRECISIONS, Precision
 from convert.quiet import quiet
 from convert.slice_plan import ProgramPlan, plan_programs
 from convert.static_module import static_module
+from edge.bundle.checks import artifact_widths
 from edge.bundle.coreml.blobs import read_blobs
 from edge.bundle.coreml.model_file import constants
 from edge.bundle.coreml.multifunction import merge
@@ -84,13 +85,11 @@ def stock_package(checkpoint: Checkpoint, plan: ProgramPlan, precision: Precisio
     """Convert one program as coremltools' documentation says, with our tensors' names and types."""
     module = static_module(checkpoint.spec, plan, masters(checkpoint.tensors, [plan], precision))
     example = torch.zeros(plan.input_shape)
-    outputs = {"prefix": ("features", "gate_logits"), "gate": ("gate_logits",)}.get(plan.role, ("logits",))
-    given = "features" if plan.role == "tail" else "image"
     with quiet(), torch.no_grad():
         stock = coremltools.convert(
             torch.jit.trace(module, example),  # type: ignore[no-untyped-call]
-            inputs=[coremltools.TensorType(name=given, shape=example.shape, dtype=np.float32)],
-            outputs=[coremltools.TensorType(name=name, dtype=np.float32) for name in outputs],
+            inputs=[coremltools.TensorType(name=plan.input_name, shape=example.shape, dtype=np.float32)],
+            outputs=[coremltools.TensorType(name=name, dtype=np.float32) for name in plan.output_names],
             minimum_deployment_target=coremltools.target.iOS18,
             compute_precision=coremltools.precision.FLOAT16 if precision == "fp16" else coremltools.precision.FLOAT32,
             skip_model_load=True,
@@ -217,5 +216,5 @@ def test_every_weight_lies_in_the_store_once(precision: Precision) -> None:
     assert {tensor.dtype for tensor in named} == {item}
     several = [number for number, tensor in enumerate(recipe.tensors) if tensor.name == "stages.2.1.pointwise.weight"]
     assert len([piece for piece in recipe.slices if piece.tensor == several[0]]) == len(
-        [program for program in converted(precision).record.programs if program.width is not None]
+        artifact_widths(converted(precision).record)
     )

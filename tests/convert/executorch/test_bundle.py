@@ -169,7 +169,7 @@ def test_int8_programs_in_a_row_answer_as_the_whole_width_quantized_and_exported
     module, _ = whole_network(CHECKPOINT, 3)
     every = [torch.from_numpy(image).permute(0, 3, 1, 2).contiguous() for image in IMAGES]
     shared = quantize_weights(CHECKPOINT.tensors, plan_programs(CHECKPOINT.spec, WIDTHS))
-    whole = quantize(module, every, shared, CHECKPOINT.tensors, None)
+    whole = quantize(module, every, shared, CHECKPOINT.tensors, None, None)
     (tmp_path / "whole.pte").write_bytes(export({"net": (whole, every[0])}))
     expected = answers(tmp_path / "whole.pte", "net", PICTURES)
     features = [outputs[0] for outputs in answers(tmp_path / "w3.pte", "prefix", PICTURES)]

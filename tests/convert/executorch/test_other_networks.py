@@ -24,7 +24,7 @@ SIDE_GATE = replace(
 )
 RESNET_BASIC = SupernetSpec(
     "micro_basic", 16, 3, StageSpec((8,), 1, 1), (StageSpec((8, 12, 16), 1, 2),),
-    gate=GateSpec(0, (0, 2)), activation="relu", family="resnet_basic", stem_pool=True,
+    gates=(GateSpec(0, (0, 2)),), activation="relu", family="resnet_basic", stem_pool=True,
 )  # fmt: skip
 RESNET_BOTTLENECK = replace(RESNET_BASIC, family="resnet_bottleneck")
 SLOW = {"fp32": (), "int8": (pytest.mark.slow,)}
@@ -34,12 +34,12 @@ SLOW = {"fp32": (), "int8": (pytest.mark.slow,)}
 KINDS = {
     "side gate": (SIDE_GATE, ["gate", "net_00", "net_02"], ("int8",)),
     "no gate, gammas of several signs": (
-        replace(MICRO, batch_norm="switchable", gate=None, activation="hardswish", stages=MICRO.stages[1:2]),
+        replace(MICRO, batch_norm="switchable", gates=(), activation="hardswish", stages=MICRO.stages[1:2]),
         ["net_00", "net_02"],
         ("fp32", "int8"),
     ),
     "kernels of several sizes": (
-        with_kernels(replace(MICRO, gate=None, stages=MICRO.stages[1:2]), 0, (3, 3, 5, 5, 5)),
+        with_kernels(replace(MICRO, gates=(), stages=MICRO.stages[1:2]), 0, (3, 3, 5, 5, 5)),
         ["net_00", "net_02"],
         ("int8",),
     ),
@@ -77,10 +77,11 @@ def test_several_processes_write_the_same_files_as_one() -> None:
     checkpoint = trained_like(MICRO)
     plans = plan_programs(MICRO, (0, 1, 4))
     # As many as a conversion has: tensors took a file descriptor each on their way to another process.
-    samples = {
-        name: [np.zeros(plan.input_shape, np.float32) for _ in range(300)]
-        for name, plan in (("image", plans[0]), ("features", plans[1]))
+    inputs = {
+        "image": [np.zeros(plans[0].input_shape, np.float32) for _ in range(300)],
+        "features": [np.zeros(plans[1].input_shape, np.float32) for _ in range(300)],
     }
+    samples = {plan.name: inputs[plan.input_name] for plan in plans}
     task, done = Task(MICRO, checkpoint.tensors, samples), []
     files = lower_all(task, plans, lambda: done.append(1))
     assert len(done) == len(plans)

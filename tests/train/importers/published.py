@@ -20,11 +20,11 @@ def small_spec(architecture: str) -> SupernetSpec:
     """Return the published network with all its blocks, an eighth of its channels and five classes."""
     template, _ = ARCHITECTURES[architecture]
     spec = load_spec(template)
-    if spec.gate:
+    if spec.gates:
         kept: Sequence[int] = (0, 3, 6, 9, 13)
         stages = [_thin(stage, kept if len(stage.channels) > 2 else (0, 1)) for stage in spec.stages]
-        gate = GateSpec(spec.gate.stage, (0, 1, 3, 4))
-        return replace(spec, classes=5, stem=_thin(spec.stem, (0, 1)), stages=tuple(stages), gate=gate)
+        gate = GateSpec(spec.gates[0].stage, (0, 1, 3, 4))
+        return replace(spec, classes=5, stem=_thin(spec.stem, (0, 1)), stages=tuple(stages), gates=(gate,))
     kept = KEPT_WIDTHS.get(architecture, range(spec.n_widths))
     return replace(
         spec,

@@ -67,9 +67,9 @@ def test_the_network_runs_at_every_width(architecture: str) -> None:
 
 
 def test_the_published_gate_choices_need_the_published_widths() -> None:
-    assert load_spec("ds_mbv1").gate.choices == (0, 4, 9, 13)
+    assert load_spec("ds_mbv1").choices == ((0, 4, 9, 13),)
     found = recognise(FILE, arrays(published_state("slimmable_mbnet_v1_bn_uniform")))
-    assert found.spec.choices == (0, 1, 3, 4), "four logits over five widths, evenly spread"
+    assert found.spec.choices == ((0, 1, 3, 4),), "four logits over five widths, evenly spread"
 
 
 def test_missing_unexpected_and_misshapen_tensors_are_told_together() -> None:
