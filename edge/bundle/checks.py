@@ -8,7 +8,17 @@ from typing import TypeVar
 
 from common.program_names import GATE, trunk_programs, whole_program
 from edge.bundle.archive import path_problem
-from edge.bundle.manifest import Artifact, Manifest, OperatingPoint, Program, TensorInfo, UtilityPolicy, Width
+from edge.bundle.manifest import (
+    Artifact,
+    Manifest,
+    OperatingPoint,
+    Program,
+    TensorInfo,
+    TreePolicy,
+    UtilityPolicy,
+    Width,
+)
+from edge.bundle.policies import TreeNode, leaves
 
 TENSORS = {
     "prefix": (["image"], ["features", "gate_logits"]),
@@ -201,6 +211,8 @@ def operating_point_problems(manifest: Manifest, point: OperatingPoint) -> Itera
     """Yield what is wrong with one operating point. A stale one (another artifact's) is no problem until it is used."""
     if point.widths[-1] >= len(manifest.widths):
         yield f"width {point.widths[-1]}; valid: 0…{len(manifest.widths) - 1}"
+    elif isinstance(point.policy, TreePolicy):
+        yield from _tree_problems(manifest, point.policy.root, gate=0)
     if not manifest.gates and point.policy.asks_gate:
         yield "several widths, but the bundle has no gate to choose between them"
     logits = len(manifest.gates[0].choices) if manifest.gates else 0
@@ -213,6 +225,19 @@ def operating_point_problems(manifest: Manifest, point: OperatingPoint) -> Itera
         absent = sorted(set(point.widths) - set(artifact_widths(artifact)))
         if artifact.sha256 == point.artifact_sha256 and absent:
             yield f"widths {absent[:8]} are not in {_label(artifact)}, which holds {artifact_widths(artifact)[:16]}"
+
+
+def _tree_problems(manifest: Manifest, node: TreeNode, gate: int) -> Iterator[str]:
+    """Yield what keeps a node, at the depth of a gate, from deciding there."""
+    if gate >= len(manifest.gates):
+        yield f"a tree that asks {gate + 1} gates; the bundle has {len(manifest.gates)}"
+        return
+    for child in node.next:
+        ways = {tuple(manifest.widths[width].path[: gate + 1]) for width in leaves(child)}
+        if len(ways) > 1:
+            yield f"widths {leaves(child)[:8]} go on together after gate {gate + 1}, where their programs differ"
+        elif isinstance(child, TreeNode):
+            yield from _tree_problems(manifest, child, gate + 1)
 
 
 def _repeated(items: Iterable[Item]) -> list[Item]:

@@ -7,37 +7,26 @@ with at most one gate, is read as what it says in format 2 (`edge.bundle.first_f
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from edge.bundle.fields import MAX_GATES, MAX_WIDTHS, AscendingWidths, Finite, WidthIndex
+from edge.bundle.fields import Record as Record
 from edge.bundle.first_format import is_first_format, upgraded
+from edge.bundle.policies import CascadePolicy as CascadePolicy
+from edge.bundle.policies import Policy as Policy
+from edge.bundle.policies import ThresholdPolicy as ThresholdPolicy
+from edge.bundle.policies import TreePolicy as TreePolicy
+from edge.bundle.policies import UtilityPolicy as UtilityPolicy
+from edge.bundle.policies import WidthPolicy as WidthPolicy
 
 FORMAT = "dsnet-bundle/2"
-MAX_WIDTHS, MAX_CLASSES, MAX_INPUT_SIZE, MAX_ELEMENTS = 256, 100_000, 2048, 1 << 28
-MAX_CHANNELS, MAX_LAYERS, MAX_LIMITS, MAX_GATES = 16384, 1024, 16, 8
+MAX_CLASSES, MAX_INPUT_SIZE, MAX_ELEMENTS = 100_000, 2048, 1 << 28
+MAX_CHANNELS, MAX_LAYERS, MAX_LIMITS = 16384, 1024, 16
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Runtime = Literal["litert", "executorch", "coreml"]
 Precision = Annotated[str, Field(pattern=r"^[a-z0-9]{2,8}$")]
 Role = Literal["prefix", "stage", "tail", "gate", "net"]
-
-
-class Record(BaseModel):
-    """Base of every record: unknown fields are accepted and kept, values are not coerced from strings."""
-
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-
-
-WidthIndex = Annotated[int, Field(ge=0, lt=MAX_WIDTHS)]
-
-
-def _ascending(widths: list[int]) -> list[int]:
-    if widths != sorted(set(widths)):
-        raise ValueError("widths must ascend")
-    return widths
-
-
-AscendingWidths = Annotated[list[WidthIndex], Field(min_length=1), AfterValidator(_ascending)]
 
 
 class TensorInfo(Record):
@@ -111,8 +100,8 @@ class Artifact(Record):
     runtime_version: str
     """The runtime (name and version) that `convert` checked it with."""
     parity: list[Parity]
-    accuracy: list[Accuracy] = []
-    provenance: dict[str, Any] = {}
+    accuracy: list[Accuracy] = Field(default_factory=list)
+    provenance: dict[str, Any] = Field(default_factory=dict)
     """How it was converted: images, exporter, distance of the float graphs from torch."""
 
 
@@ -171,80 +160,6 @@ class Share(Record):
     takes longer for it than this is slower than when it was measured; None in points written before it was kept."""
 
 
-class WidthPolicy(Record):
-    """What every policy has: the widths it may use, narrow → wide."""
-
-    widths: AscendingWidths
-
-    @property
-    def asks_gate(self) -> bool:
-        """Return whether the gate's logits are needed to choose."""
-        return len(self.widths) > 1
-
-
-class ThresholdPolicy(WidthPolicy):
-    """The gate's score picks the width: score = Σ_j j·softmax(gate logits)_j, `widths[thresholds below the score]`."""
-
-    kind: Literal["thresholds"] = "thresholds"
-    thresholds: list[Finite]
-
-    @model_validator(mode="after")
-    def _thresholds_fit_widths(self) -> "ThresholdPolicy":
-        if len(self.thresholds) != len(self.widths) - 1:
-            raise ValueError(
-                f"{len(self.widths)} widths need {len(self.widths) - 1} thresholds, found {len(self.thresholds)}"
-            )
-        if self.thresholds != sorted(self.thresholds):
-            raise ValueError("thresholds must not decrease")
-        return self
-
-
-class UtilityPolicy(WidthPolicy):
-    """Each width's chance of being right, less a price for its cost: the width of the highest utility answers.
-
-    utility_k = sigmoid(weights[k] · gate logits + biases[k]) − penalties[k], the first of equal ones.
-    """
-
-    kind: Literal["utility"] = "utility"
-    weights: list[Annotated[list[Finite], Field(min_length=1, max_length=MAX_WIDTHS)]] = Field(max_length=MAX_WIDTHS)
-    """[w][m]: one row for each width, one number for each gate logit."""
-    biases: list[Finite]
-    penalties: list[Finite]
-    """λ·cost, in probability."""
-
-    @model_validator(mode="after")
-    def _a_row_for_each_width(self) -> "UtilityPolicy":
-        found = {name: len(getattr(self, name)) for name in ("weights", "biases", "penalties")}
-        wrong = [f"{count} {name}" for name, count in found.items() if count != len(self.widths)]
-        if wrong or len({len(row) for row in self.weights}) > 1 or not self.weights[0]:
-            raise ValueError(f"{len(self.widths)} widths need as many weights (of equal length), biases and penalties")
-        return self
-
-
-class CascadePolicy(WidthPolicy):
-    """The narrowest width answers; where it is unsure the next one runs as well, up to the widest. No gate is asked.
-
-    The answer of `widths[i]` stands when its top-1 softmax probability is at least `confidences[i]`.
-    """
-
-    kind: Literal["cascade"] = "cascade"
-    confidences: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]
-
-    @model_validator(mode="after")
-    def _confidences_fit_widths(self) -> "CascadePolicy":
-        if len(self.confidences) != len(self.widths) - 1:
-            raise ValueError(
-                f"{len(self.widths)} widths need {len(self.widths) - 1} confidences, found {len(self.confidences)}"
-            )
-        return self
-
-    @property
-    def asks_gate(self) -> bool:
-        """Return False: the answers themselves tell."""
-        return False
-
-
-Policy = ThresholdPolicy | UtilityPolicy | CascadePolicy
 LatencyStatistic = Literal["mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms"]
 Statistic = Literal[LatencyStatistic, "images_per_s", "mean_macs", "accuracy"]
 AT_LEAST: tuple[Statistic, ...] = ("images_per_s", "accuracy")
@@ -370,10 +285,10 @@ class Manifest(Record):
     gates: list[Gate] = Field(max_length=MAX_GATES)
     """In the order in which they decide."""
     artifacts: list[Artifact]
-    weights: list[WeightsFile] = []
+    weights: list[WeightsFile] = Field(default_factory=list)
     provenance: dict[str, Any]
     """Where the network comes from: checkpoint sha256, training record."""
-    operating_points: list[OperatingPoint] = []
+    operating_points: list[OperatingPoint] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod

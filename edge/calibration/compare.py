@@ -41,9 +41,9 @@ class Comparison:
 
 def compare_policies(inputs: Inputs, budget: Budget) -> Comparison:
     """Return what every kind of policy does within the budget, judged on the same folds."""
-    case = Case.of(inputs.run, inputs.predictions, inputs.macs)
+    case = Case.of(inputs.run, inputs.predictions, inputs.route, inputs.macs)
     kinds: dict[str, Fit] = {"single width": single_width.fit, **KINDS}
-    if not inputs.predictions.metadata.choices:
+    if not inputs.predictions.metadata.decisions:
         kinds = {name: fit for name, fit in kinds.items() if name in ("single width", "cascade")}
     return Comparison(budget.name, [_row(kind, fit, case, budget) for kind, fit in kinds.items()])
 

@@ -1,4 +1,4 @@
-"""One image in, one answer out: the gate says how hard the image is, the policy picks the width, only that one runs."""
+"""One image in, one answer out: the gates say how hard the image is, the policy picks the width, only that one runs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from edge.bundle.manifest import Artifact, Policy, Program, WidthPolicy
+from edge.runtime.decisions import Way
+from edge.runtime.one_image import OneImage
 from edge.runtime.open_session import open_session
-from edge.runtime.policy import confidence, first_width, next_width, score
-from edge.runtime.route import GATE_LOGITS, IMAGE, LOGITS, Route, feed, real_values
+from edge.runtime.policy import Place, a_width, confidence, decided, next_width, score, start
+from edge.runtime.route import GATE_LOGITS, LOGITS, Route, real_values
 from edge.runtime.session import Array, Session
 
 if TYPE_CHECKING:
@@ -30,11 +32,11 @@ class Answer:
     width: int
     """The width that answered."""
     score: float | None
-    """The gate's score, from 0 (easy) up; None when no gate ran."""
+    """The first gate's score, from 0 (easy) up; None when no gate ran."""
     prefix_ms: float
-    """Time of what runs before the width is known, decision included: the prefix or a side gate; 0 when nothing."""
+    """Time until the first gate's decision, which is included: of the prefix or a side gate; 0 when nothing ran."""
     tail_ms: float
-    """Time of the width's program: the tail, or the whole net; of a cascade, of every width that ran."""
+    """Time of all that ran after it: stages and tail, or the whole net; of a cascade, of every width that ran."""
     total_ms: float
     operating_point: str | None
     """The operating point whose policy chose the width; None for a policy of none."""
@@ -83,9 +85,9 @@ class Always:
 
 
 class DynamicSession:
-    """A session with policies: prefix → gate logits → policy → ONE tail; the same for a side gate, or without a gate.
+    """A session with policies: program → gate logits → policy → the next program, until one answers.
 
-    A cascade asks no gate and may run several tails, one after the other. Which policy answers may change from image
+    A cascade asks no gate and may run several widths, one after the other. Which policy answers may change from image
     to image; the programs of all of them stay loaded.
     """
 
@@ -101,17 +103,20 @@ class DynamicSession:
         """Classify one preprocessed image (float32, batch 1, the layout of the runtime)."""
         policy, name, slowdown = self._source.policy, self._source.name, self._source.slowdown
         head = _needed_head(self._route, policy)
-        tensors: dict[str, Array] = {IMAGE: image}
-        start = perf_counter_ns()
-        gate_logits = self._run_head(head, tensors)
-        width = first_width(policy, gate_logits)
-        decided = perf_counter_ns()
-        logits = self._run_body(width, tensors)
+        programs = OneImage(self._session, image)
+        begin = perf_counter_ns()
+        gate_logits, place = None, start(policy)
+        if head:
+            gate_logits = real_values(head[0], programs.after(*head), GATE_LOGITS)
+            place = decided(place, gate_logits)
+        first_decided = perf_counter_ns()
+        width = self._come_to_a_width(place, head, programs)
+        logits = self._logits(width, head, programs)
         while (following := next_width(policy, width, logits)) is not None:
             width = following
-            logits = self._run_body(width, tensors)
+            logits = self._logits(width, head, programs)
         done = perf_counter_ns()
-        self._source.observe(width, (done - start) / 1e6, done / 1e9)
+        self._source.observe(width, (done - begin) / 1e6, done / 1e9)
         index = int(logits.argmax())
         return Answer(
             class_index=index,
@@ -119,25 +124,26 @@ class DynamicSession:
             probability=float(confidence(logits)),
             width=width,
             score=None if gate_logits is None else float(score(gate_logits)),
-            prefix_ms=(decided - start) / 1e6 if head else 0.0,
-            tail_ms=(done - decided) / 1e6,
-            total_ms=(done - start) / 1e6,
+            prefix_ms=(first_decided - begin) / 1e6 if head else 0.0,
+            tail_ms=(done - first_decided) / 1e6,
+            total_ms=(done - begin) / 1e6,
             operating_point=name,
             slowdown=slowdown,
         )
 
-    def _run_head(self, head: Program | None, tensors: dict[str, Array]) -> "NDArray[np.float32] | None":
-        """Run the prefix or gate, add its outputs to `tensors` and return the gate's logits [m]; None: no head."""
-        if head is None:
-            return None
-        outputs = self._session.run(head.name, feed(head, tensors))
-        tensors.update(outputs)
-        return real_values(head, outputs, GATE_LOGITS)
+    def _come_to_a_width(self, place: Place, head: Way, programs: OneImage) -> int:
+        """Run what lies between decisions until the width is known, from the first decision on; return the width."""
+        ran = 0
+        while not isinstance(place, int):
+            ran += 1
+            stages = self._route.path(a_width(place))[:ran]
+            place = decided(place, real_values(stages[-1], programs.after(*head, *stages), GATE_LOGITS))
+        return place
 
-    def _run_body(self, width: int, tensors: dict[str, Array]) -> "NDArray[np.float32]":
-        """Run one width and return its logits [classes]."""
-        body = self._route.body(width)
-        return real_values(body, self._session.run(body.name, feed(body, tensors)), LOGITS)
+    def _logits(self, width: int, head: Way, programs: OneImage) -> "NDArray[np.float32]":
+        """Return one width's logits [classes], for which what has not run yet is run."""
+        path = self._route.path(width)
+        return real_values(path[-1], programs.after(*head, *path), LOGITS)
 
     def _warm_up(self) -> None:
         """Run every resident program once on zeros, so that the first image does not pay for lazy initialisation."""
@@ -164,13 +170,15 @@ def open_dynamic(
 
 
 def _resident(route: Route, policies: Iterable[Policy]) -> list[Program]:
-    """Return the programs that `policies` can ever run: the head first, then the widths in ascending order."""
+    """Return the programs that `policies` can ever run: the head first, then those of each width, narrow → wide."""
     policies = list(policies)
-    head = next(filter(None, (_needed_head(route, policy) for policy in policies)), None)
+    heads = [program for policy in policies for program in _needed_head(route, policy)]
     widths = sorted({width for policy in policies for width in policy.widths})
-    return [*filter(None, [head]), *map(route.body, widths)]
+    programs = [*heads, *(program for width in widths for program in route.path(width))]
+    return list({program.name: program for program in programs}.values())
 
 
-def _needed_head(route: Route, policy: Policy) -> Program | None:
-    """Return the head where the policy asks its gate, or a body reads its features."""
-    return route.head if policy.asks_gate or route.reads_features(policy.widths) else None
+def _needed_head(route: Route, policy: Policy) -> Way:
+    """Return the head where the policy asks its gate, or a width reads its features; else nothing."""
+    needed = policy.asks_gate or route.reads_features(policy.widths)
+    return (route.head,) if route.head and needed else ()

@@ -1,15 +1,22 @@
 """Which width answers: what each policy of an operating point does (docs/policies.md), in one place for every caller.
 
-`first_width` says which width runs first, `next_width` whether another one runs after it. The functions on arrays
-below them are the same rules for many images at once.
+`start` says what decides first, `decided` what a gate's logits lead to, `next_width` whether another width runs after
+one that answered. `positions` is the same for many images at once.
 """
+
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import CascadePolicy, Policy, ThresholdPolicy, UtilityPolicy
+from edge.bundle.policies import TreeNode, TreePolicy, leaves
+from edge.runtime.decisions import GateLogits
 
 Floats = NDArray[np.float64]
+Place: TypeAlias = int | ThresholdPolicy | TreeNode | UtilityPolicy
+"""Where an image stands: at the width that answers, or before a gate, at what decides there."""
 
 
 def fixed(width: int) -> ThresholdPolicy:
@@ -17,11 +24,25 @@ def fixed(width: int) -> ThresholdPolicy:
     return ThresholdPolicy(widths=[width], thresholds=[])
 
 
-def first_width(policy: Policy, gate_logits: NDArray[np.float32] | None) -> int:
-    """Return the width that runs first, for one image's gate logits [m] (None where the policy asks no gate)."""
-    if isinstance(policy, CascadePolicy) or gate_logits is None or not policy.asks_gate:
+def start(policy: Policy) -> Place:
+    """Return where every image starts: at the first width, where no gate is asked."""
+    if isinstance(policy, CascadePolicy) or not policy.asks_gate:
         return policy.widths[0]
-    return policy.widths[int(gate_choice(policy, gate_logits))]
+    return policy.root if isinstance(policy, TreePolicy) else policy
+
+
+def decided(place: Place, gate_logits: NDArray[np.float32]) -> Place:
+    """Return where an image goes on, for the logits [m] of the gate that it has come to."""
+    if isinstance(place, int):
+        return place
+    if isinstance(place, UtilityPolicy):
+        return place.widths[int(gate_choice(place, gate_logits))]
+    return place.next[int(choose(score(gate_logits), place.thresholds))]
+
+
+def a_width(place: Place) -> int:
+    """Return a width that may still answer. What runs before the next decision is the same for all of them."""
+    return place.widths[0] if isinstance(place, ThresholdPolicy | UtilityPolicy) else leaves(place)[0]
 
 
 def next_width(policy: Policy, width: int, logits: NDArray[np.float32]) -> int | None:
@@ -34,23 +55,36 @@ def next_width(policy: Policy, width: int, logits: NDArray[np.float32]) -> int |
     return policy.widths[position + 1]
 
 
-def positions(policy: Policy, gate_logits: NDArray[np.float32], confidences: NDArray[np.float32]) -> NDArray[np.intp]:
+def positions(policy: Policy, gate_logits: GateLogits, confidences: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return, for n images at once, the position in the policy's width list that answers, [n].
 
-    `gate_logits` is [n, m], `confidences` [n, widths of the policy]: the top-1 probability of each. In a cascade all
-    narrower widths have run before the one that answers.
+    `confidences` is [n, widths of the policy]: the top-1 probability of each. In a cascade all narrower widths have run
+    before the one that answers.
     """
     if isinstance(policy, CascadePolicy):
         stands = np.ones(confidences.shape, bool)
         stands[:, :-1] = confidences[:, :-1] >= np.array(policy.confidences)
         return np.asarray(stands.argmax(axis=1))
-    return gate_choice(policy, gate_logits) if policy.asks_gate else np.zeros(len(confidences), np.intp)
+    place = start(policy)
+    if isinstance(place, UtilityPolicy):
+        return gate_choice(place, gate_logits.first)
+    return np.searchsorted(policy.widths, answering(place, gate_logits))
 
 
-def gate_choice(policy: ThresholdPolicy | UtilityPolicy, gate_logits: NDArray[np.float32]) -> NDArray[np.intp]:
+def answering(place: int | ThresholdPolicy | TreeNode, gate_logits: GateLogits, gate: int = 0) -> NDArray[np.intp]:
+    """Return the width that answers each of n images, [n], once they stand at a place before a gate."""
+    if isinstance(place, int):
+        return np.full(gate_logits.images, place, np.intp)
+    if len(place.next) == 1:
+        return answering(place.next[0], gate_logits, gate + 1)
+    further = np.array([answering(child, gate_logits, gate + 1) for child in place.next])
+    taken = choose(score(gate_logits.of(a_width(place), gate)), place.thresholds)
+    found: NDArray[np.intp] = further[taken, np.arange(gate_logits.images)]
+    return found
+
+
+def gate_choice(policy: UtilityPolicy, gate_logits: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return, for gate logits [..., m], the position in the policy's width list [...]; the last where one is NaN."""
-    if isinstance(policy, ThresholdPolicy):
-        return choose(score(gate_logits), policy.thresholds)
     found = utilities(policy, gate_logits)
     return np.where(np.isnan(found).any(axis=-1), len(policy.widths) - 1, found.argmax(axis=-1))
 
@@ -69,8 +103,8 @@ def score(gate_logits: NDArray[np.float32]) -> Floats:
     return expected
 
 
-def choose(scores: Floats, thresholds: list[float]) -> NDArray[np.intp]:
-    """Return, per score, the number of thresholds strictly below it: the position in the point's width list."""
+def choose(scores: Floats, thresholds: Sequence[float]) -> NDArray[np.intp]:
+    """Return, per score, the number of thresholds strictly below it; all of them where it is NaN."""
     return np.searchsorted(np.asarray(thresholds, np.float64), scores, side="left")
 
 

@@ -1,7 +1,7 @@
 """What the bundle itself answers on a labelled image set: gate logits and, per width, hit, loss and confidence."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from common.images import ImageError
 from edge.bundle.manifest import Artifact, Manifest
 from edge.errors import BundleError
+from edge.runtime.decisions import Way, decision_points
 from edge.runtime.image_sets import ImageSet, Sample
 from edge.runtime.images import Preprocessing
+from edge.runtime.one_image import OneImage
 from edge.runtime.policy import confidence
 from edge.runtime.predictions import FORMAT, Metadata, Predictions
-from edge.runtime.route import GATE_LOGITS, IMAGE, LOGITS, Route, feed, real_values
+from edge.runtime.route import GATE_LOGITS, LOGITS, Route, real_values
 from edge.runtime.session import Array, Session
 
 
@@ -42,6 +44,7 @@ class Outcome:
     """One image's row of a predictions file."""
 
     gate_logits: list[float]
+    """Of all decision points, one after the other."""
     hits: list[bool]
     losses: list[float]
     confidences: list[float]
@@ -60,15 +63,17 @@ def predict_images(
     """Run every width of an artifact over labelled images; all its programs must be resident in `session`.
 
     A file that is no readable image raises ImageError; with `skipped` it is handed there instead and left out.
-    `progress` is called after every image. Without a gate, the gate's logits have no columns.
+    `progress` is called after every image. What widths share runs once. Without a gate, its logits have no columns.
     """
-    route = Route.of(artifact)
+    chains = Route.of(artifact).chains
+    decisions = decision_points(artifact, manifest.gates)
+    ways = [way for _, way in decisions], list(chains.values())
     preprocessing = Preprocessing.of(manifest.model, artifact.runtime)
     digest = DataDigest()
     rows: list[Outcome] = []
     for sample, image in _readable(images, preprocessing, skipped, progress):
         digest.add(sample)
-        rows.append(_outcome(session, route, image, _label(sample)))
+        rows.append(_outcome(OneImage(session, image), *ways, _label(sample)))
     if not rows:
         raise ImageError(f"none of the {len(images)} images in {images.name} could be read")
     return Predictions(
@@ -77,8 +82,8 @@ def predict_images(
             runtime=artifact.runtime,
             precision=artifact.precision,
             artifact_sha256=artifact.sha256,
-            widths=list(route.bodies),
-            choices=list(manifest.gate.choices) if manifest.gate else [],
+            widths=list(chains),
+            decisions=[decision for decision, _ in decisions],
             data=images.name,
             data_sha256=digest.hexdigest(),
         ),
@@ -114,18 +119,14 @@ def _label(sample: Sample) -> int:
     return sample.label
 
 
-def _outcome(session: Session, route: Route, image: Array, label: int) -> Outcome:
-    tensors: dict[str, Array] = {IMAGE: image}
-    gate_logits: list[float] = []
-    if route.head:
-        outputs = session.run(route.head.name, feed(route.head, tensors))
-        gate_logits = real_values(route.head, outputs, GATE_LOGITS).tolist()
-        tensors.update(outputs)
+def _outcome(programs: OneImage, gates: Sequence[Way], answers: Sequence[Way], label: int) -> Outcome:
+    """Return one image's row, for the ways to every decision point and to every width's answer."""
+    gate_logits = [logit for way in gates for logit in real_values(way[-1], programs.after(*way), GATE_LOGITS).tolist()]
     hits, losses, confidences = [], [], []
-    for body in route.bodies.values():
-        logits = real_values(body, session.run(body.name, feed(body, tensors)), LOGITS)
+    for way in answers:
+        logits = real_values(way[-1], programs.after(*way), LOGITS)
         if not np.isfinite(logits).all():
-            raise BundleError(f"{body.name} answered a logit that is not a finite number")
+            raise BundleError(f"{way[-1].name} answered a logit that is not a finite number")
         hits.append(int(logits.argmax()) == label)
         losses.append(_cross_entropy(logits, label))
         confidences.append(float(confidence(logits)))

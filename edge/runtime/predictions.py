@@ -1,7 +1,7 @@
-"""`predictions.npz`, schema "dsnet-predictions/2": what the bundle itself answered on a labelled image set.
+"""`predictions.npz`, schema "dsnet-predictions/3": what the bundle itself answered on a labelled image set.
 
-Arrays (n images, m gate logits, w widths; read with allow_pickle=False):
-    gate_logits  float32 [n, m]
+Arrays (n images, w widths, m logits at each decision point; read with allow_pickle=False):
+    gate_logits  float32 [n, Σ m]  columns of all decision points one after the other (`edge.runtime.decisions`)
     hit          bool    [n, w]   top-1 right
     loss         float32 [n, w]   cross-entropy in nats
     confidence   float32 [n, w]   top-1 softmax probability
@@ -21,14 +21,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common import atomic_write
+from edge.bundle.fields import MAX_GATES, MAX_WIDTHS
 from edge.bundle.manifest import Record, Runtime, Sha256
 from edge.bundle.records import parse_record
 from edge.errors import BundleError, CalibrationError
+from edge.runtime.decisions import Decision, GateLogits, decision_problem
 
-FORMAT = "dsnet-predictions/2"
+FORMAT, OLDEST = "dsnet-predictions/3", "dsnet-predictions/2"
 ARRAYS = {
     "gate_logits": (np.dtype("<f4"), 2),
     "hit": (np.dtype("?"), 2),
@@ -56,14 +58,25 @@ class Metadata(Record):
     runtime: Runtime
     precision: str
     artifact_sha256: Sha256
-    widths: list[int] = Field(min_length=1)
+    widths: list[int] = Field(min_length=1, max_length=MAX_WIDTHS)
     """The width of each column of `hit`, `loss` and `confidence`."""
-    choices: list[int]
-    """The width of each gate logit."""
+    decisions: list[Decision] = Field(max_length=MAX_WIDTHS * MAX_GATES)
+    """The decision points, in the order of their columns in `gate_logits`; none without a gate."""
     data: str
     """Name of the image set as the user gave it (its last path component)."""
     data_sha256: Sha256
     """Digest over the images' names, contents and labels, in order."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_second_format(cls, fields: Any) -> Any:
+        """Read what was written when there was one gate at most: its `choices`, at which all widths came by."""
+        if not isinstance(fields, dict) or "choices" not in fields or "decisions" in fields:
+            return fields
+        choices = fields["choices"]
+        kept = {name: value for name, value in fields.items() if name != "choices"}
+        decisions = [{"widths": fields.get("widths"), "choices": choices}] if choices else []
+        return {**kept, "format": FORMAT, "decisions": decisions}
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,11 @@ class Predictions:
     loss: NDArray[np.float32]
     confidence: NDArray[np.float32]
     label: NDArray[np.int32]
+
+    @property
+    def gates(self) -> GateLogits:
+        """Return the gates' logits with what each column is."""
+        return GateLogits(tuple(self.metadata.decisions), self.gate_logits)
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -90,7 +108,7 @@ def load_predictions(path: Path) -> Predictions:
     try:
         with zipfile.ZipFile(path) as archive:
             arrays = _read_arrays(archive)
-        metadata = parse_record(arrays.pop("metadata").tobytes(), Metadata, FORMAT, "metadata")
+        metadata = parse_record(arrays.pop("metadata").tobytes(), Metadata, FORMAT, "metadata", OLDEST)
         predictions = Predictions(metadata, **arrays)
         _check(predictions)
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError) as error:
@@ -156,7 +174,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[An
 def _check(predictions: Predictions) -> None:
     metadata, images = predictions.metadata, len(predictions.label)
     shapes = {
-        "gate_logits": [images, len(metadata.choices)],
+        "gate_logits": [images, sum(len(decision.choices) for decision in metadata.decisions)],
         "hit": [images, len(metadata.widths)],
         "loss": [images, len(metadata.widths)],
         "confidence": [images, len(metadata.widths)],
@@ -171,9 +189,10 @@ def _check(predictions: Predictions) -> None:
             )
     if images == 0:
         raise ValueError("no images")
-    for name, values in (("widths", metadata.widths), ("choices", metadata.choices)):
-        if values != sorted(set(values)) or min(values, default=0) < 0:
-            raise ValueError(f"{name} {values[:16]} must be ascending widths")
+    if metadata.widths != sorted(set(metadata.widths)) or metadata.widths[0] < 0:
+        raise ValueError(f"widths {metadata.widths[:16]} must be ascending widths")
+    if problem := decision_problem(metadata.decisions, metadata.widths):
+        raise ValueError(problem)
     for name in ("gate_logits", "loss"):
         wrong = int(images - np.isfinite(getattr(predictions, name)).all(axis=1).sum())
         if wrong:

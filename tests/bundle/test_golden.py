@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 from edge.bundle import open_bundle
 from edge.bundle.manifest import Policy, UtilityPolicy
 from edge.runtime.litert_session import LiteRtSession
-from edge.runtime.policy import confidence, first_width, next_width, score, utilities
+from edge.runtime.policy import confidence, decided, next_width, score, start, utilities
 from tests.golden.build import image, write_bundle
 from tests.golden.policies import Case, cases, distances, rounding, utility_rounding
 from tests.golden.supernet import SPEC, write_checkpoint
@@ -48,7 +48,12 @@ def test_a_policy_runs_the_widths_that_it_always_did(case: dict[str, Any]) -> No
     policy: Policy = TypeAdapter(Annotated[Policy, Field(discriminator="kind")]).validate_python(case["policy"])
     gate_logits = np.array(case["gate_logits"], np.float32) if "gate_logits" in case else None
     logits = np.array(case.get("logits", [[0.0]] * len(policy.widths)), np.float32)
-    ran = [first_width(policy, gate_logits)]
+    said = [np.array(logits, np.float32) for logits in case.get("gates", [case.get("gate_logits", [0.0])])]
+    place = start(policy)
+    for depth in range(len(said)):
+        place = decided(place, said[depth])
+    assert isinstance(place, int)
+    ran = [place]
     while (following := next_width(policy, ran[-1], logits[policy.widths.index(ran[-1])])) is not None:
         ran.append(following)
     assert ran == case["ran"]
@@ -56,6 +61,9 @@ def test_a_policy_runs_the_widths_that_it_always_did(case: dict[str, Any]) -> No
         assert gate_logits is not None
         found, bound = score(gate_logits), rounding(len(gate_logits)) * case["score"]
         assert abs(found - case["score"]) <= bound, f"score {found!r} instead of {case['score']!r}"
+    for found, expected, logits in zip(map(score, said), case.get("scores", []), said, strict=False):
+        bound = rounding(len(logits)) * expected
+        assert abs(found - expected) <= bound, f"score {found!r} instead of {expected!r}"
     if "utilities" in case:
         assert isinstance(policy, UtilityPolicy) and gate_logits is not None
         bounds = [utility_rounding(policy, case["gate_logits"], at) for at in range(len(policy.widths))]

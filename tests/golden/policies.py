@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.bundle.manifest import CascadePolicy, Policy, ThresholdPolicy, UtilityPolicy
+from edge.bundle.manifest import CascadePolicy, Policy, ThresholdPolicy, TreePolicy, UtilityPolicy
+from edge.bundle.policies import TreeNode
 
 DIGITS = 60
 GATES = (1, 2, 4, 14)
@@ -29,10 +30,14 @@ class Case:
     ran: list[int]
     """The widths that run, in their order; the last one answers."""
     gate_logits: list[float] | None = None
-    """float32 [m]; None: no gate is asked."""
+    """float32 [m]; None: no gate is asked, or several are."""
+    gates: list[list[float]] | None = None
+    """float32, of a tree: what the gate at each depth says, whatever way the image has come."""
     logits: list[list[float]] | None = None
     """float32 [w][classes], what each width answers; None: any."""
     score: float | None = None
+    scores: list[float] | None = None
+    """Of the gates of the nodes that the image comes to, from the root on."""
     utilities: list[float] | None = None
     confidences: list[float] | None = None
     """Of the widths that ran."""
@@ -60,6 +65,10 @@ def distances(case: Case) -> Iterator[tuple[float, float]]:
     if isinstance(case.policy, ThresholdPolicy) and case.score is not None and case.gate_logits is not None:
         for threshold in case.policy.thresholds:
             yield abs(case.score - threshold), rounding(len(case.gate_logits)) * case.score
+    elif isinstance(case.policy, TreePolicy) and case.scores is not None and case.gates is not None:
+        for node, score, logits in zip(nodes(case.policy, case.scores), case.scores, case.gates, strict=False):
+            for threshold in node.thresholds:
+                yield abs(score - threshold), rounding(len(logits)) * score
     elif isinstance(case.policy, UtilityPolicy) and case.utilities is not None and case.gate_logits is not None:
         moves = [utility_rounding(case.policy, case.gate_logits, at) for at in range(len(case.utilities))]
         best = case.policy.widths.index(case.ran[0])
@@ -71,10 +80,20 @@ def distances(case: Case) -> Iterator[tuple[float, float]]:
             yield abs(found - least), rounding(len(logits)) * found
 
 
+def nodes(policy: TreePolicy, scores: Sequence[float]) -> list[TreeNode]:
+    """Return the nodes that an image of these scores comes to, from the root on."""
+    found: list[TreeNode] = []
+    place: TreeNode | int = policy.root
+    while isinstance(place, TreeNode):
+        found.append(place)
+        place = place.next[sum(threshold < scores[len(found) - 1] for threshold in place.thresholds)]
+    return found
+
+
 def cases() -> list[Case]:
     """Return all cases: chosen ones, then random ones from a fixed seed."""
     random = np.random.default_rng(8)
-    found = [*_chosen_thresholds(), *_chosen_utilities(), *_chosen_cascades()]
+    found = [*_chosen_thresholds(), *_chosen_utilities(), *_chosen_cascades(), *_chosen_trees()]
     for number in range(RANDOM_CASES):
         scale, widths = (0.5, 3.0, 30.0, 300.0)[number % 4], _widths(random, number)
         found += [
@@ -82,6 +101,9 @@ def cases() -> list[Case]:
             _random_utility(random, f"random {number}", scale, widths),
             _random_cascade(random, f"random {number}", scale, widths),
         ]
+    random = np.random.default_rng(9)
+    for number in range(RANDOM_CASES):
+        found.append(_random_tree(random, f"random {number}", (0.5, 3.0, 30.0, 300.0)[number % 4]))
     return found
 
 
@@ -152,6 +174,60 @@ def _chosen_cascades() -> list[Case]:
     ]
 
 
+def _chosen_trees() -> list[Case]:
+    easy, torn, hard = [3.0, -3.0], [0.0, 0.0], [-3.0, 3.0]
+    two = _node([0.5], _node([0.5], 0, 1), _node([0.5], 2, 3))
+    uneven = _node([0.25, 0.75], 0, _node([1.0], 3, 5), _node([], _node([0.5, 0.5], 7, 8, 9)))
+    return [
+        _tree("easy, then easy", [easy, easy], two),
+        _tree("easy, then hard", [easy, hard], two),
+        _tree("hard, then easy", [hard, easy], two),
+        _tree("hard, then hard", [hard, hard], two),
+        _tree("exact: at both thresholds", [torn, torn], two),
+        _tree("exact: at the first threshold, hard at the second gate", [torn, hard], two),
+        _tree("exact: hard at the first gate, at the second threshold", [hard, torn], two),
+        _tree("a width beside nodes: no further gate is asked", [easy], uneven),
+        _tree("gates have numbers of logits of their own", [[1.0, 1.0], [0.0, 2.0, 4.0]], uneven),
+        _tree("a node with one way on decides nothing", [hard, [9.0, 0.0, 0.0], [0.0, 1.0]], uneven),
+        _tree("exact: equal thresholds skip a width at the third gate", [hard, [9.0, 0.0, 0.0], torn], uneven),
+        _tree("the first gate has nothing to decide", [hard, easy], _node([], _node([0.5], 4, 6))),
+        _tree(
+            "the first gate decides everything, and tells widths apart by more than their order",
+            [hard],
+            _node([0.25, 0.75], 2, 1, 0),
+        ),
+        _tree("one width at two places", [[0.5, 0.0], easy], _node([0.125, 0.5], 1, _node([0.5], 1, 2), 3)),
+        _tree("one width is never chosen", [hard], _node([], 7)),
+        _tree("eight gates, always hard", [hard] * 8, _comb(8)),
+        _tree("eight gates, easy at the last", [*[hard] * 7, easy], _comb(8)),
+        _tree("eight gates, easy at the fourth", [*[hard] * 3, easy], _comb(8)),
+    ]
+
+
+def _node(thresholds: list[float], *ways: TreeNode | int) -> TreeNode:
+    return TreeNode(thresholds=thresholds, next=list(ways))
+
+
+def _comb(depth: int, first: int = 0) -> TreeNode:
+    """Return a tree in which every gate lets easy images out, at ever wider widths."""
+    return _node([0.5], first, first + 1 if depth == 1 else _comb(depth - 1, first + 1))
+
+
+def _random_tree(random: np.random.Generator, name: str, scale: float) -> Case:
+    counts = [int(count) for count in random.choice(GATES[1:], int(random.integers(2, 5)))]
+    widths = iter(range(4 ** len(counts)))
+
+    def grown(depth: int) -> TreeNode | int:
+        if depth == len(counts) or (depth and random.random() < 0.2):
+            return next(widths)
+        ways = [grown(depth + 1) for _ in range(int(random.integers(1, 4)))]
+        return _node(sorted(random.uniform(0, counts[depth] - 1, len(ways) - 1).tolist()), *ways)
+
+    root = grown(0)
+    assert isinstance(root, TreeNode)
+    return _tree(name, [_float32(random, scale, count) for count in counts[: root.depth]], root)
+
+
 def _random_thresholds(random: np.random.Generator, name: str, scale: float, widths: list[int]) -> Case:
     count = int(random.choice(GATES[1:]))
     thresholds = sorted(random.uniform(0, count - 1, len(widths) - 1).tolist())
@@ -183,10 +259,24 @@ def _float32(random: np.random.Generator, scale: float, count: int) -> list[floa
 
 def _thresholds(name: str, gate_logits: list[float], thresholds: list[float], widths: list[int]) -> Case:
     policy = ThresholdPolicy(widths=widths, thresholds=thresholds)
-    weights, total = _softmax(gate_logits)
-    score = float(sum(j * weight for j, weight in enumerate(weights)) / total)
+    score = _score(gate_logits)
     ran = widths[sum(threshold < score for threshold in thresholds)]
     return Case(name, policy, [ran], gate_logits, score=score if policy.asks_gate else None)
+
+
+def _tree(name: str, gates: list[list[float]], root: TreeNode) -> Case:
+    policy = TreePolicy(widths=sorted(set(root.leaves)), root=root)
+    scores: list[float] = []
+    place: TreeNode | int = root
+    while isinstance(place, TreeNode):
+        scores.append(_score(gates[len(scores)]))
+        place = place.next[sum(threshold < scores[-1] for threshold in place.thresholds)]
+    return Case(name, policy, [place], gates=gates, scores=scores if policy.asks_gate else None)
+
+
+def _score(gate_logits: Sequence[float]) -> float:
+    weights, total = _softmax(gate_logits)
+    return float(sum(j * weight for j, weight in enumerate(weights)) / total)
 
 
 def _utility(

@@ -27,12 +27,12 @@ HALVINGS = 24
 def fit(case: Case, budget: Budget) -> Fitted:
     """Return the best utility policy of all prices tried; raises CalibrationError when none is within the budget."""
     needs = Needs.of(budget, case.choices(), case.images)
-    weights, biases = regressions(case.gate_logits, case.hits)
+    weights, biases = regressions(case.gates.first, case.hits)
     cost = needs.mean_ms / np.ptp(needs.mean_ms) if np.ptp(needs.mean_ms) else np.zeros(len(case.widths))
     if len(needs.limits):
         asked = (needs.costs / needs.limits[:, None]).sum(axis=0)
         cost = asked if needs.least_hits is None else asked + cost
-    tried = _Tried(case, budget, needs, right_chance(case.gate_logits, weights, biases), cost)
+    tried = _Tried(case, budget, needs, right_chance(case.gates.first, weights, biases), cost)
     for price in _prices(tried):
         tried.offer(price)
     used = tried.used()
