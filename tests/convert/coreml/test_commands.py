@@ -8,6 +8,7 @@ import pytest
 
 from edge.bundle.reader import open_bundle
 from edge.cli import main
+from edge.runtime.decisions import Decision
 from edge.runtime.predictions import FORMAT, Metadata, Predictions, save_predictions
 
 
@@ -92,7 +93,8 @@ def test_an_iphone_is_calibrated_by_imported_times_and_stand_in_predictions(
     generator = np.random.default_rng(0)
     metadata = Metadata(
         format=FORMAT, runtime="executorch", precision="fp32", data="noise", data_sha256="0" * 64,
-        artifact_sha256=opened.artifact("executorch", "fp32").sha256, widths=[0, 1], choices=[0, 1],
+        artifact_sha256=opened.artifact("executorch", "fp32").sha256, widths=[0, 1],
+        decisions=[Decision(widths=[0, 1], choices=[0, 1])],
     )  # fmt: skip
     answers = Predictions(
         metadata,
