@@ -145,4 +145,4 @@ def _plain(value: Any) -> Any:
     """Return nested tuples as lists, so that the record equals itself after a round trip through JSON."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -7,7 +7,7 @@ goes through have none.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -188,8 +188,9 @@ class WeightLevels:
 
 
 def widest(uses: Sequence[LayerSlice]) -> LayerSlice:
-    """Return the slice of a layer that holds all others."""
-    return max(uses, key=lambda piece: piece.extent)
+    """Return the smallest slice of a layer that holds all of these; between two gates none of them need do so."""
+    outputs, inputs, kernels = (max(sides) for sides in zip(*(piece.extent for piece in uses), strict=True))
+    return replace(uses[0], out_channels=outputs, in_channels=inputs, kernel=kernels)
 
 
 def weight_levels(programs: Sequence[ProgramPlan]) -> dict[str, WeightLevels]:

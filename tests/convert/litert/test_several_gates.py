@@ -1,6 +1,7 @@
 """Networks of several gates in LiteRT: every path of programs, each weight of a run of ranges stored once."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,6 +92,20 @@ def test_some_widths_alone_keep_what_their_paths_run_and_answer_the_same(
     }
     assert [program.widths for program in part.artifact.programs if program.answers] == [[width] for width in widths]
     assert part.artifact.bytes < artifact.bytes
+
+
+def test_widths_neither_of_which_holds_the_other_convert_and_a_further_precision_joins_the_bundle(
+    tmp_path: Path,
+) -> None:
+    widths = (1, 2)  # paths (0, 1) and (1, 0)
+    for precision in PRECISIONS:
+        asked = Request(widths, "litert", (precision,), tuple("abc"))
+        build_bundle(trained_like(TWO_GATES), asked, CheckImages("noise", images(TWO_GATES, 4), []), tmp_path)
+    artifacts = open_bundle(tmp_path).manifest.artifacts
+    assert [artifact.precision for artifact in artifacts] == list(PRECISIONS)
+    for artifact in artifacts:
+        assert list(Route.of(artifact).paths) == [1, 2]
+        assert {entry.max_abs_difference for entry in artifact.parity} == {0}
 
 
 def answers(bundle: Bundle, artifact: Artifact, image: Image) -> list[Image]:
