@@ -26,7 +26,7 @@ class Workload(Protocol):
     def run_block(self, programs: Sequence[str], runs: int) -> list[float]:
         """Run the programs one after the other, each fed with what those before it produced, `runs` times in a row.
 
-        Between a head and a body the gate's decision is part of the time, as it is when images are classified.
+        Between two of them the decision of a gate is part of the time, as it is when images are classified.
         Returns milliseconds per run, from the first program's input to the last one's output, in order.
         """
 

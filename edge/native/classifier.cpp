@@ -68,14 +68,17 @@ Answer Classifier::answer(std::size_t index, const void* image) {
   Choice choice = policy_.first();
   Unit& head = *paths_[choice.position].front();
   const Stopwatch watch;
-  if (!head.answers()) run_path(paths_[choice.position], 1, image);
+  if (!head.answers()) {
+    run_path(paths_[choice.position], 1, image);
+    if (choice.question) choice = policy_.next(*choice.question, head.logits());
+    answer.prefix_ms = watch.ms();
+  }
   while (choice.question) {
     const Chain& path = paths_[choice.position];
     const std::size_t gate = policy_.questions()[*choice.question].gate;
     run_path(path, gate + 1, image);
     choice = policy_.next(*choice.question, path[gate]->logits());
   }
-  if (!head.answers()) answer.prefix_ms = watch.ms();
   for (std::size_t position = choice.position;; ++position) {
     const Chain& path = paths_[position];
     run_path(path, path.size(), image);

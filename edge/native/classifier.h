@@ -20,9 +20,9 @@ struct Answer {
   /// The widths that ran, in their order; the last one answered.
   std::vector<std::uint64_t> ran;
   std::size_t class_index = 0;
-  /// Time of what runs before the first width is known, decisions included; 0 when nothing does.
+  /// Time until the first gate's decision, which is included; 0 without a gate.
   double prefix_ms = 0;
-  /// Time of all that runs from then on.
+  /// Time of all that runs after it.
   double tail_ms = 0;
   double total_ms = 0;
 };

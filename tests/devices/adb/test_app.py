@@ -94,11 +94,15 @@ def test_the_app_is_asked_for_every_block(phone: Start, tmp_path: Path) -> None:
     for entry in run.entries:
         assert (entry.first_run_ms, set(samples_ms(entry))) == (9.0, {2.0})
     asked = requests(target)
-    assert asked[0]["format"] == "dsnet-app-request/1"
+    assert asked[0]["format"] == "dsnet-app-request/2"
     model, artifact = asked[0]["files"]["model"], golden.artifact()
     assert target.emulator.path(model.pop("path")).read_bytes() == golden.content()
     assert model == {"bytes": artifact.bytes, "sha256": artifact.sha256}
-    assert asked[0]["policy"] == {"kind": "thresholds", "widths": [0, 1], "thresholds": [0.0]}
+    assert asked[0]["policy"] == {
+        "kind": "tree",
+        "widths": [0, 1],
+        "root": {"thresholds": [0.0], "next": [0, 1]},
+    }
     assert len(run.entries) == 5
     assert {tuple(request["units"]): [each["name"] for each in request["programs"]] for request in asked} == {
         ("prefix",): ["prefix"],

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ACTIVITY = f"{APP}/.BenchmarkActivity"
 ANSWERS = f"/sdcard/Android/data/{APP}/files/answers"
 """In the app's folder of external files, which the app may write to and adb's user may read."""
-REQUEST, ANSWER = "dsnet-app-request/1", "dsnet-app-answer/1"
+REQUEST, ANSWER = "dsnet-app-request/2", "dsnet-app-answer/1"
 MAX_REQUEST_BYTES = 60_000
 """In base64. adb takes a command of 65,535 bytes at most, and there is a script around the request."""
 WARM_UP_RUNS = 5

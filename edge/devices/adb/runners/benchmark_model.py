@@ -8,15 +8,15 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from common.program_names import GATE
 from edge.bundle.litert.hydrate import hydrate, hydrate_monolithic
-from edge.bundle.manifest import Artifact, Program
+from edge.bundle.manifest import Artifact
 from edge.devices.adb.facts import Facts
 from edge.devices.adb.runners import tools
 from edge.devices.adb.runners.base import OpenWorkload, Place
 from edge.devices.adb.runners.tools import ToolWorkload, Unit, unparsed
 from edge.errors import RuntimeUnavailableError
 from edge.profiling.latency_table import QualityWarning
-from edge.runtime.route import Route
 
 if TYPE_CHECKING:
     from edge.bundle.reader import Bundle
@@ -60,12 +60,11 @@ class BenchmarkModel:
         tool = tools.bring(TOOL, place)
         command = place.pinned([tool, *self._flags, f"--num_threads={threads}"])
         version = f"litert {tools.version(TOOL, tool, place)}"
-        head = Route.of(artifact).head
-        return BenchmarkWorkload(place, command, version, bundle.verified_bytes(artifact), head, programs)
+        return BenchmarkWorkload(place, command, version, bundle.verified_bytes(artifact), programs)
 
 
 class BenchmarkWorkload(ToolWorkload):
-    """Programs of one LiteRT artifact, each run in processes of its own; a prefix and a tail are one graph."""
+    """Programs of one LiteRT artifact, each run in processes of its own; what passes features on is one graph."""
 
     def __init__(
         self,
@@ -73,25 +72,20 @@ class BenchmarkWorkload(ToolWorkload):
         command: Sequence[str],
         version: str,
         nested: bytes,
-        head: Program | None,
         names: Sequence[str],
     ) -> None:
-        """`command` starts the tool; `head` is what runs before every body."""
-        self._command, self._nested, self._head = command, nested, head
+        """`command` starts the tool."""
+        self._command, self._nested = command, nested
         self._fell_back: set[str] = set()
         super().__init__(place, version, names)
 
     def parts(self, unit: Unit) -> list[Unit]:
-        """Return one graph, but for a gate and a net, which are two."""
-        joined = len(unit) == 1 or (self._head is not None and self._head.role == "prefix")
-        return [unit] if joined else [(name,) for name in unit]
+        """Return one graph, but for a gate at the side and a net, which are two."""
+        return [unit] if unit[0] != GATE else [(name,) for name in unit]
 
     def content(self, part: Unit) -> bytes:
-        """Return the plain file of a program, or of a prefix and a tail as one program."""
-        if len(part) == 1:
-            return hydrate(self._nested, part)
-        prefix, tail = part
-        return hydrate_monolithic(self._nested, (prefix, tail), f"net_{tail.removeprefix('tail_')}")
+        """Return the plain file of a program, or of several that follow one another as one."""
+        return hydrate_monolithic(self._nested, part, "+".join(part)) if len(part) > 1 else hydrate(self._nested, part)
 
     def timed(self, part: Unit, path: str, runs: int) -> tuple[float, list[float]]:
         """Run as many processes as it takes."""

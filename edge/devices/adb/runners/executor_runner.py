@@ -1,7 +1,7 @@
 """ExecuTorch's own executor_runner on a device: each program a plain .pte, each block a process.
 
-It cannot pass a prefix's features to a tail: end to end, the times of the two are added, and the gate's decision is in
-neither. Its inputs are ones.
+It cannot pass features from one program to the next: end to end, their times are added, and no gate's decision is in
+them. Its inputs are ones.
 """
 
 import re

@@ -31,7 +31,7 @@ fun main(arguments: Array<String>) {
     val bundle = BundleFolder.open(File(root))
     val artifact = bundle.artifact(engine.runtime, precision)
     val policies = SharedFiles.node(File(policyFile)).list().map(::readPolicy)
-    val pixels = checkNotNull(artifact.head).inputs.single().elements
+    val pixels = artifact.programs.first().inputs.single().elements
     val images = floats(File(arguments[5]).readBytes()).asList().chunked(pixels) { it.toFloatArray() }
     val programs = residentPrograms(artifact, policies)
     val files = openFiles(bundle, artifact, HashedFiles(File(cache)))
@@ -49,7 +49,7 @@ private class Watched(private val session: Session) : Session by session {
         private set
 
     override fun run(program: Program, inputs: Map<String, Tensor>): Map<String, Tensor> =
-        session.run(program, inputs).also { if (program.width != null) logits = realValues(program, it, LOGITS) }
+        session.run(program, inputs).also { if (program.role.answers) logits = realValues(program, it, LOGITS) }
 }
 
 private fun line(answer: Answer, logits: FloatArray): String {

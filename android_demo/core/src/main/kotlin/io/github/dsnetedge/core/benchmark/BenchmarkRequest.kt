@@ -1,7 +1,9 @@
 package io.github.dsnetedge.core.benchmark
 
+import io.github.dsnetedge.core.bundle.MAX_GATES
 import io.github.dsnetedge.core.bundle.POSITIVE
 import io.github.dsnetedge.core.bundle.Program
+import io.github.dsnetedge.core.bundle.Role
 import io.github.dsnetedge.core.bundle.Runtime
 import io.github.dsnetedge.core.bundle.SHA256
 import io.github.dsnetedge.core.bundle.WeightsRole
@@ -13,10 +15,10 @@ import io.github.dsnetedge.core.policy.WidthPolicy
 import io.github.dsnetedge.core.policy.readPolicy
 import java.io.File
 
-const val REQUEST_FORMAT = "dsnet-app-request/1"
+const val REQUEST_FORMAT = "dsnet-app-request/2"
 
 private const val MAX_THREADS = 1024
-private const val MAX_UNITS = 2
+private const val MAX_UNITS = MAX_GATES + 1
 private const val MAX_RUNS = 1_000_000
 
 /** A file that was pushed to the device, and what it must be. */
@@ -32,12 +34,12 @@ data class BenchmarkRequest(
     val runtime: Runtime,
     /** On the device, by role: `model` for LiteRT; `store`, `recipe`, `template` for ExecuTorch. */
     val files: Map<String, PushedFile>,
-    /** What to load: the units, and the head where one of them reads its features. */
+    /** What to load, in running order: the units, and what makes the features that the first of them reads. */
     val programs: List<Program>,
     val threads: Int,
-    /** What decides between head and body; the result is not used, as the body is given. */
+    /** What decides between units; the result is not used, as the units are given. */
     val policy: WidthPolicy,
-    /** What runs one after the other: a program, or a head and a body. */
+    /** What runs one after the other: a program, or several that follow one another. */
     val units: List<Program>,
     /** Runs before the ones that count, the very first one among them. */
     val warmUpRuns: Int,
@@ -57,8 +59,8 @@ fun readBenchmarkRequest(data: ByteArray): BenchmarkRequest {
     val runtime = readRuntime(node)
     val programs = node["programs"].list(1..Int.MAX_VALUE).map(::readProgram)
     val units = node["units"].list(1..MAX_UNITS).map { unit -> unit.oneOf(programs) { it.name } }
-    if (units.size > 1 && (!units.first().role.isHead || units.last().role.isHead)) {
-        node.refuse("units must be one program, or a head and a body")
+    if (!units.zipWithNext().all { (before, unit) -> follows(before.role, unit.role) }) {
+        node.refuse("units must follow one another: a stage or tail a prefix or stage, a net a gate")
     }
     return BenchmarkRequest(
         runtime,
@@ -71,6 +73,9 @@ fun readBenchmarkRequest(data: ByteArray): BenchmarkRequest {
         runs = node["runs"].int(1..MAX_RUNS),
     )
 }
+
+private fun follows(before: Role, role: Role): Boolean =
+    if (role.readsFeatures) before.givesFeatures else before == Role.GATE && role == Role.NET
 
 private fun readFiles(node: JsonNode, runtime: Runtime): Map<String, PushedFile> {
     val roles = ROLES[runtime] ?: node.refuse("runtime ${runtime.key} does not run on Android")

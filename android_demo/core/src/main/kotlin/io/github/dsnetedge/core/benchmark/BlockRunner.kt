@@ -9,6 +9,8 @@ import io.github.dsnetedge.core.bundle.Program
 import io.github.dsnetedge.core.bundle.Runtime
 import io.github.dsnetedge.core.bundle.contentProblem
 import io.github.dsnetedge.core.nested.ExecuTorchFiles
+import io.github.dsnetedge.core.policy.Decision
+import io.github.dsnetedge.core.policy.Undecided
 import io.github.dsnetedge.core.runtime.Engine
 import io.github.dsnetedge.core.runtime.OneFile
 import io.github.dsnetedge.core.runtime.ProgramFiles
@@ -73,40 +75,54 @@ private fun verified(file: PushedFile): File {
 }
 
 /**
- * Units on a session with every program of the request, on an image of Gaussian noise. Between head and body the policy
- * decides; what it decides is not used, as the body is given.
+ * Units on a session with every program of the request, on an image of Gaussian noise. Between units the policy decides;
+ * what it decides is not used, as the units are given.
  */
 class SessionRunner(private val session: Session, private val request: BenchmarkRequest) : BlockRunner {
     override val runtimeVersion: String get() = session.runtimeVersion
 
-    private val tensors: MutableMap<String, Tensor> = request.programs.flatMap { it.inputs }
-        .filter { it.name == IMAGE }.associateTo(mutableMapOf()) { it.name to noise(it.elements) }
+    /** What each unit's gate is asked, in the units' order; null: nothing. */
+    private val questions = questions(request.policy.start, request.units.size)
+
+    private val noise = request.programs.flatMap { it.inputs }.filter { it.name == IMAGE }
+        .associate { it.name to noise(it.elements) }
+
+    /** What the first unit reads. */
+    private val given: Map<String, Tensor>
 
     /** Where the gate's decision went, so that no compiler leaves it out. */
     @Volatile
     private var position = 0
 
     init {
-        // A tail alone reads what the prefix made, not zeros, which kernels may take a shorter way through.
-        request.programs.firstOrNull { it.role.isHead && it !in request.units }?.let(::run)
+        // What is timed alone reads what those before it made, not zeros, which kernels may take a shorter way through.
+        given = before(request.units.first()).fold(noise) { tensors, program -> noise + run(program, tensors) }
     }
 
     override fun runOnce() {
-        for (unit in request.units) {
-            run(unit)
-            if (unit.role.isHead && request.units.size > 1) decide(unit)
+        request.units.foldIndexed(given) { place, tensors, unit ->
+            val outputs = run(unit, tensors)
+            questions[place]?.let { position = it.next(realValues(unit, outputs, GATE_LOGITS)).position }
+            noise + outputs
         }
     }
 
     override fun close() = session.close()
 
-    private fun run(program: Program) {
-        tensors += session.run(program, feed(program, tensors))
-    }
+    private fun run(program: Program, tensors: Map<String, Tensor>): Map<String, Tensor> =
+        session.run(program, feed(program, tensors))
 
-    private fun decide(head: Program) {
-        position = request.policy.first(realValues(head, tensors, GATE_LOGITS))
+    /** What makes the features that a program reads: what its first width runs before it. */
+    private fun before(program: Program): List<Program> {
+        if (!program.role.readsFeatures) return emptyList()
+        return request.programs.takeWhile { it != program }.filter { program.widths.first() in it.widths }
     }
+}
+
+/** A question for each gate between so many units. */
+private fun questions(start: Decision, units: Int): List<Undecided?> {
+    val levels = generateSequence(listOf(start)) { level -> level.filterIsInstance<Undecided>().flatMap { it.branches } }
+    return levels.take(units - 1).map { level -> level.firstNotNullOfOrNull { it as? Undecided } }.toList() + null
 }
 
 private fun noise(count: Int): Tensor {

@@ -3,7 +3,10 @@ package io.github.dsnetedge.core.bundle
 import io.github.dsnetedge.core.policy.WidthPolicy
 
 /** Newest format of `manifest.json` that this reader knows. */
-const val MANIFEST_FORMAT = "dsnet-bundle/1"
+const val MANIFEST_FORMAT = "dsnet-bundle/2"
+
+/** Oldest one: of bundles with at most one gate. */
+const val FIRST_MANIFEST_FORMAT = "dsnet-bundle/1"
 
 /**
  * `manifest.json` (docs/bundle.md), as far as running a bundle needs it: parity, accuracy, held-out estimates and
@@ -13,8 +16,8 @@ data class Manifest(
     val model: Model,
     /** Narrow to wide. */
     val widths: List<Width>,
-    /** Null: nothing in the network chooses between the widths. */
-    val gate: Gate?,
+    /** In the order in which they decide; without any, nothing in the network chooses between the widths. */
+    val gates: List<Gate>,
     val artifacts: List<Artifact>,
     val weights: List<WeightsFile>,
     val operatingPoints: List<OperatingPoint>,
@@ -31,24 +34,35 @@ data class Model(
     val std: List<Double>,
 )
 
-/** One width of the routing space; [macs] are multiply-accumulates for one image, gate included. */
-data class Width(val index: Int, val name: String, val macs: Long, val params: Long)
+/** One width of the routing space. */
+data class Width(
+    val index: Int,
+    val name: String,
+    /** Which of its entries each part runs at: a number per gate on the trunk; without one, the index. */
+    val path: List<Int>,
+    /** Multiply-accumulates for one image, gates included. */
+    val macs: Long,
+    val params: Long,
+)
 
 enum class GateKind(val key: String) { TRUNK("trunk"), SIDE("side") }
 
-/** Where the gate sits and which width each of its logits stands for. */
+/** Where a gate sits and which entry of its part each of its logits stands for; with one gate, which width. */
 data class Gate(val kind: GateKind, val choices: List<Int>)
 
 enum class Runtime(val key: String) { LITERT("litert"), EXECUTORCH("executorch"), COREML("coreml") }
 
 enum class Role(val key: String, val inputs: Set<String>, val outputs: Set<String>) {
     PREFIX("prefix", setOf(IMAGE), setOf(FEATURES, GATE_LOGITS)),
+    STAGE("stage", setOf(FEATURES), setOf(FEATURES, GATE_LOGITS)),
     TAIL("tail", setOf(FEATURES), setOf(LOGITS)),
     GATE("gate", setOf(IMAGE), setOf(GATE_LOGITS)),
     NET("net", setOf(IMAGE), setOf(LOGITS));
 
-    /** Whether the program runs before the width is known. */
-    val isHead: Boolean get() = this == PREFIX || this == GATE
+    /** Whether the program gives the class logits. */
+    val answers: Boolean get() = LOGITS in outputs
+    val readsFeatures: Boolean get() = FEATURES in inputs
+    val givesFeatures: Boolean get() = FEATURES in outputs
 }
 
 const val IMAGE = "image"
@@ -70,8 +84,8 @@ data class TensorInfo(val name: String, val shape: List<Int>, val dtype: DType, 
 data class Program(
     val name: String,
     val role: Role,
-    /** Null exactly for heads. */
-    val width: Int?,
+    /** The widths whose images run it, narrow to wide. */
+    val widths: List<Int>,
     val inputs: List<TensorInfo>,
     val outputs: List<TensorInfo>,
     /** LiteRT: with this number, little-endian, in the file's first 4 bytes, a runtime sees this program alone. */
@@ -95,16 +109,14 @@ data class Artifact(
     override val file: String,
     override val bytes: Long,
     override val sha256: String,
+    /** In the order in which they run. */
     val programs: List<Program>,
 ) : BundleFile {
-    /** What runs before the width is known: a prefix or a side gate. */
-    val head: Program? get() = programs.firstOrNull { it.role.isHead }
-
     /** The widths it can run, narrow to wide. */
-    val widths: List<Int> get() = programs.mapNotNull { it.width }.sorted()
+    val widths: List<Int> get() = programs.filter { it.role.answers }.flatMap { it.widths }.distinct().sorted()
 
-    /** The program of one width, tail or net; null where the artifact does not hold it. */
-    fun body(width: Int): Program? = programs.firstOrNull { it.width == width }
+    /** What an image runs that a width answers, in order; the last program gives the logits. Empty: no such width. */
+    fun path(width: Int): List<Program> = programs.filter { width in it.widths }
 
     override fun toString(): String = "artifact ${runtime.key} $precision"
 }

@@ -1,10 +1,13 @@
 package io.github.dsnetedge.core.bundle
 
+import io.github.dsnetedge.core.policy.Node
 import io.github.dsnetedge.core.policy.WidthPolicy
+import io.github.dsnetedge.core.policy.leaves
 
 /** What must hold across a manifest's records, beyond each field (`edge/bundle/checks.py`): one clause per problem. */
 internal fun problemsOf(manifest: Manifest): Sequence<String> = sequence {
     yieldAll(widthProblems(manifest))
+    yieldAll(gateProblems(manifest))
     yieldAll(fileProblems(manifest))
     for (artifact in manifest.artifacts) yieldAll(artifactProblems(manifest, artifact).map { "$artifact: $it" })
     yieldAll(repeated(manifest.operatingPoints.map { "operating point ${it.name}" }))
@@ -18,9 +21,24 @@ private fun widthProblems(manifest: Manifest) = sequence {
     if (manifest.widths.map { it.index } != manifest.widths.indices.toList()) {
         yield("widths must be numbered 0 to $last in order")
     }
-    val choices = manifest.gate?.choices ?: return@sequence
-    if (choices != choices.distinct().sorted() || choices.last() > last) {
-        yield("gate choices ${choices.take(SHOWN)} must be ascending widths within 0 to $last")
+    val (parts, lengths) = maxOf(1, manifest.gates.size) to manifest.widths.map { it.path.size }.toSet()
+    if (lengths != setOf(parts)) {
+        yield("paths of ${lengths.sorted().joinToString()} entries; with ${manifest.gates.size} gate(s) they have $parts")
+    }
+    yieldAll(repeated(manifest.widths.map { "path ${it.path}" }))
+}
+
+private fun gateProblems(manifest: Manifest) = sequence {
+    val kinds = manifest.gates.map { it.kind }
+    if (kinds != listOf(GateKind.SIDE) && GateKind.SIDE in kinds) {
+        yield("gates ${kinds.map { it.key }}; valid: none, one at the side, or any number on the trunk")
+    }
+    for ((number, gate) in manifest.gates.withIndex()) {
+        val entries = manifest.widths.mapNotNull { it.path.getOrNull(number) }.toSet()
+        if (gate.choices != gate.choices.distinct().sorted() || !entries.containsAll(gate.choices)) {
+            val last = entries.maxOrNull() ?: 0
+            yield("gate choices ${gate.choices.take(SHOWN)} must be ascending widths within 0 to $last")
+        }
     }
 }
 
@@ -38,31 +56,50 @@ private fun fileProblems(manifest: Manifest) = sequence {
 
 private fun artifactProblems(manifest: Manifest, artifact: Artifact) = sequence {
     yieldAll(repeated(artifact.programs.map { "program ${it.name}" }))
-    yieldAll(programSetProblems(manifest, artifact))
+    val setProblems = programSetProblems(manifest, artifact).toList()
+    yieldAll(setProblems)
     for (program in artifact.programs) {
         yieldAll(programProblems(manifest, artifact, program).map { "${program.name}: $it" })
     }
-    val given = artifact.head?.outputs?.firstOrNull { it.name == FEATURES } ?: return@sequence
-    for (program in artifact.programs) {
-        val taken = program.inputs.firstOrNull { it.name == FEATURES }
-        if (taken != null && taken != given) yield("${program.name} takes features as $taken, but prefix gives $given")
+    if (setProblems.isEmpty()) yieldAll(featuresProblems(artifact).distinct())
+}
+
+/** Where a program takes features in another form than the one before it, on the path of a width, gives. */
+private fun featuresProblems(artifact: Artifact) = sequence {
+    for (width in artifact.widths) {
+        for ((before, program) in artifact.path(width).zipWithNext()) {
+            val (given, taken) = features(before.outputs) to features(program.inputs)
+            if (given != taken) yield("${program.name} takes features as $taken, but ${before.name} gives $given")
+        }
     }
 }
 
+private fun features(tensors: List<TensorInfo>): List<TensorInfo> = tensors.filter { it.name == FEATURES }
+
 private fun programSetProblems(manifest: Manifest, artifact: Artifact) = sequence {
-    val (head, body) = when (manifest.gate?.kind) {
-        GateKind.TRUNK -> Role.PREFIX to Role.TAIL
-        GateKind.SIDE -> Role.GATE to Role.NET
-        null -> null to Role.NET
-    }
-    val roles = artifact.programs.map { it.role }.toSet()
-    if (roles != setOfNotNull(head, body)) {
-        val expected = listOfNotNull(head, body).joinToString(" and ") { it.key }
-        yield("its programs must be $expected, found ${roles.joinToString(" and ") { it.key }}")
-    }
     val absent = artifact.widths.filter { it > manifest.widths.lastIndex }
     if (absent.isNotEmpty()) {
         yield("programs for widths ${absent.take(SHOWN)}; valid: 0 to ${manifest.widths.lastIndex}")
+        return@sequence
+    }
+    val paths = artifact.widths.associateWith { programsOf(manifest.gates, manifest.widths[it]) }
+    val found = artifact.programs.associate { it.name to it.widths }
+    val needed = paths.values.flatten().distinct()
+    if (found.keys != needed.toSet() || needed.isEmpty()) {
+        val shown = needed.take(SHOWN).ifEmpty { listOf("one that answers for each width") }.joinToString()
+        yield("its programs must be $shown, found ${found.keys.take(SHOWN).joinToString()}")
+        return@sequence
+    }
+    for (name in needed) {
+        val served = paths.filterValues { name in it }.keys.toList()
+        if (found[name] != served) {
+            yield("program $name says that it serves widths ${found[name]?.take(SHOWN)}, not ${served.take(SHOWN)}")
+        }
+    }
+    for ((width, names) in paths) {
+        if (artifact.path(width).map { it.name } != names) {
+            yield("the programs of width $width must lie in the order in which they run: ${names.joinToString()}")
+        }
     }
 }
 
@@ -71,13 +108,13 @@ private fun programProblems(manifest: Manifest, artifact: Artifact, program: Pro
     if (inputs != program.role.inputs.toList() || outputs.sorted() != program.role.outputs.toList()) {
         yield("inputs and outputs must be ${program.role.inputs} and ${program.role.outputs}")
     }
-    for (tensor in program.inputs + program.outputs) yieldAll(tensorProblems(manifest, artifact, tensor))
+    for (tensor in program.inputs + program.outputs) yieldAll(tensorProblems(manifest, artifact, program, tensor))
     if (program.rootOffset != null && program.rootOffset > artifact.bytes - Int.SIZE_BYTES) {
         yield("root_offset ${program.rootOffset} lies outside the file of ${artifact.bytes} bytes")
     }
 }
 
-private fun tensorProblems(manifest: Manifest, artifact: Artifact, tensor: TensorInfo) = sequence {
+private fun tensorProblems(manifest: Manifest, artifact: Artifact, program: Program, tensor: TensorInfo) = sequence {
     val side = manifest.model.inputSize
     val image = if (artifact.runtime == Runtime.LITERT) listOf(1, side, side, 3) else listOf(1, 3, side, side)
     if (tensor.name == IMAGE && (tensor.shape != image || tensor.dtype != DType.FLOAT32)) {
@@ -85,7 +122,7 @@ private fun tensorProblems(manifest: Manifest, artifact: Artifact, tensor: Tenso
     }
     val count = when (tensor.name) {
         LOGITS -> manifest.model.classes.size
-        GATE_LOGITS -> manifest.gate?.choices?.size
+        GATE_LOGITS -> manifest.gates.getOrNull(gateOf(program))?.choices?.size
         else -> null
     }
     if (count != null && (tensor.elements != count || tensor.shape.first() != 1)) {
@@ -93,15 +130,20 @@ private fun tensorProblems(manifest: Manifest, artifact: Artifact, tensor: Tenso
     }
 }
 
+/** The number of the gate that a program ends with, where it ends with one. */
+private fun gateOf(program: Program): Int = if (program.role == Role.STAGE) program.name.split('_')[1].toInt() else 0
+
 private fun pointProblems(manifest: Manifest, point: OperatingPoint) = sequence {
     val policy = point.policy
     if (policy.widths.last() > manifest.widths.lastIndex) {
         yield("width ${policy.widths.last()}; valid: 0 to ${manifest.widths.lastIndex}")
+    } else if (policy is WidthPolicy.Tree) {
+        yieldAll(treeProblems(manifest, policy.root, gate = 0))
     }
-    if (manifest.gate == null && policy.asksGate) {
+    if (manifest.gates.isEmpty() && policy.asksGate) {
         yield("several widths, but the bundle has no gate to choose between them")
     }
-    val logits = manifest.gate?.choices?.size ?: 0
+    val logits = manifest.gates.firstOrNull()?.choices?.size ?: 0
     if (policy is WidthPolicy.Utility && policy.gateLogits != logits) {
         yield("weights for ${policy.gateLogits} gate logits; the gate has $logits")
     }
@@ -110,6 +152,22 @@ private fun pointProblems(manifest: Manifest, point: OperatingPoint) = sequence 
     for (artifact in manifest.artifacts.filter { it.sha256 == point.artifactSha256 }) {
         val absent = policy.widths - artifact.widths.toSet()
         if (absent.isNotEmpty()) yield("widths ${absent.take(SHOWN)} are not in $artifact")
+    }
+}
+
+/** What keeps a node, at the depth of a gate, from deciding there. */
+private fun treeProblems(manifest: Manifest, node: Node, gate: Int): Sequence<String> = sequence {
+    if (gate > manifest.gates.lastIndex) {
+        yield("a tree that asks ${gate + 1} gates; the bundle has ${manifest.gates.size}")
+        return@sequence
+    }
+    for (branch in node.next) {
+        val ways = leaves(branch).map { manifest.widths[it].path.take(gate + 1) }.distinct()
+        if (ways.size > 1) {
+            yield("widths ${leaves(branch).take(SHOWN)} go on together after gate ${gate + 1}, where their programs differ")
+        } else if (branch is Node) {
+            yieldAll(treeProblems(manifest, branch, gate + 1))
+        }
     }
 }
 

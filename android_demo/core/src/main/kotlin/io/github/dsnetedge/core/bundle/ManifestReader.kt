@@ -6,12 +6,16 @@ import io.github.dsnetedge.core.json.parseRecord
 import io.github.dsnetedge.core.policy.MAX_WIDTHS
 import io.github.dsnetedge.core.policy.readPolicy
 import io.github.dsnetedge.core.policy.readThresholds
+import io.github.dsnetedge.core.policy.readWidths
 
 private const val MAX_CLASSES = 100_000
 private const val MAX_INPUT_SIZE = 2048
 private const val MAX_ELEMENTS = 1 shl 28
 private const val MAX_DIMENSIONS = 8
 private const val MAX_LIMITS = 16
+
+/** Most gates that a network may have, and so most stages and tails on a path. */
+const val MAX_GATES = 8
 private const val MAX_THREADS = 1024
 private const val SHOWN_PROBLEMS = 5
 internal val POSITIVE = 1L..Long.MAX_VALUE
@@ -19,7 +23,8 @@ private val WIDTH_INDEX = 0 until MAX_WIDTHS
 private val SHARE = 0.0..1.0
 internal val SHA256 = Regex("[0-9a-f]{64}")
 private val PRECISION = Regex("[a-z0-9]{2,8}")
-private val PROGRAM_NAME = Regex("prefix|gate|(tail|net)_[0-9]{2,3}")
+private val PROGRAM_NAME = Regex("prefix|gate|(stage_[1-7]|tail)(_[0-9]{2,3}){1,2}|net_[0-9]{2,3}")
+private val FIRST_FORMAT = Regex("$FIRST_MANIFEST_FORMAT(\\.[0-9]{1,6})?")
 private val POINT_NAME = Regex("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 /**
@@ -28,7 +33,7 @@ private val POINT_NAME = Regex("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
  * @throws BundleException for anything but a manifest whose parts hold together
  */
 fun readManifest(data: ByteArray, origin: String = "manifest.json"): Manifest {
-    val manifest = readManifest(parseRecord(data, MANIFEST_FORMAT, origin))
+    val manifest = readManifest(parseRecord(data, MANIFEST_FORMAT, origin, oldest = FIRST_MANIFEST_FORMAT))
     val problems = problemsOf(manifest).toList()
     if (problems.isEmpty()) return manifest
     val more = problems.size - SHOWN_PROBLEMS
@@ -36,14 +41,18 @@ fun readManifest(data: ByteArray, origin: String = "manifest.json"): Manifest {
     throw BundleException("$origin: $shown" + if (more > 0) "; and $more more" else "")
 }
 
-private fun readManifest(node: JsonNode) = Manifest(
-    model = readModel(node["model"]),
-    widths = node["widths"].list(1..MAX_WIDTHS).map(::readWidth),
-    gate = node.nullable("gate")?.let(::readGate),
-    artifacts = node["artifacts"].list().map(::readArtifact),
-    weights = node.optional("weights")?.list().orEmpty().map(::readWeightsFile),
-    operatingPoints = node.optional("operating_points")?.list().orEmpty().map(::readOperatingPoint),
-)
+/** In the first format `gate` is one record or null, and a path says nothing that the width's index does not. */
+private fun readManifest(node: JsonNode): Manifest {
+    val isFirst = FIRST_FORMAT.matches(node["format"].text())
+    return Manifest(
+        model = readModel(node["model"]),
+        widths = node["widths"].list(1..MAX_WIDTHS).map { readWidth(it, isFirst) },
+        gates = if (isFirst) listOfNotNull(node.nullable("gate")?.let(::readGate)) else readGates(node["gates"]),
+        artifacts = node["artifacts"].list().map { readArtifact(it, isFirst) },
+        weights = node.optional("weights")?.list().orEmpty().map(::readWeightsFile),
+        operatingPoints = node.optional("operating_points")?.list().orEmpty().map(::readOperatingPoint),
+    )
+}
 
 private fun readModel(node: JsonNode) = Model(
     name = node["name"].text(),
@@ -53,26 +62,40 @@ private fun readModel(node: JsonNode) = Model(
     std = node["std"].list(3..3).map { it.positive() },
 )
 
-private fun readWidth(node: JsonNode) = Width(
+private fun readWidth(node: JsonNode, isFirst: Boolean) = Width(
     index = node["index"].int(WIDTH_INDEX),
     name = node["name"].text(),
+    path = if (isFirst) listOf(node["index"].int(WIDTH_INDEX)) else readPath(node["path"]),
     macs = node["macs"].long(POSITIVE),
     params = node["params"].long(POSITIVE),
 )
+
+private fun readPath(node: JsonNode): List<Int> = node.list(1..MAX_GATES).map { it.int(WIDTH_INDEX) }
+
+private fun readGates(node: JsonNode): List<Gate> = node.list(0..MAX_GATES).map(::readGate)
 
 private fun readGate(node: JsonNode) = Gate(
     kind = node["kind"].oneOf(GateKind.entries) { it.key },
     choices = node["choices"].list(1..MAX_WIDTHS).map { it.int(WIDTH_INDEX) },
 )
 
-private fun readArtifact(node: JsonNode) = Artifact(
+private fun readArtifact(node: JsonNode, isFirst: Boolean) = Artifact(
     runtime = readRuntime(node),
     precision = node["precision"].matching(PRECISION),
     file = node["file"].text(),
     bytes = node["bytes"].long(POSITIVE),
     sha256 = node["sha256"].matching(SHA256),
-    programs = node["programs"].list(1..Int.MAX_VALUE).map(::readProgram),
+    programs = node["programs"].list(1..Int.MAX_VALUE).let {
+        if (isFirst) readFirstPrograms(it) else it.map(::readProgram)
+    },
 )
+
+/** In the first format a program has one width, or none where all images run it. */
+private fun readFirstPrograms(nodes: List<JsonNode>): List<Program> {
+    val own = nodes.map { it.optional("width")?.int(WIDTH_INDEX) }
+    val every = own.filterNotNull().distinct().sorted()
+    return nodes.zip(own) { node, width -> readProgram(node, width?.let(::listOf) ?: every) }
+}
 
 private fun readWeightsFile(node: JsonNode) = WeightsFile(
     runtime = readRuntime(node),
@@ -86,19 +109,21 @@ private fun readWeightsFile(node: JsonNode) = WeightsFile(
 internal fun readRuntime(node: JsonNode): Runtime = node["runtime"].oneOf(Runtime.entries) { it.key }
 
 /** One program's entry, of a manifest or of a request that quotes one. */
-internal fun readProgram(node: JsonNode): Program {
+internal fun readProgram(node: JsonNode): Program = readProgram(node, readWidths(node))
+
+private fun readProgram(node: JsonNode, widths: List<Int>): Program {
     val program = Program(
         name = node["name"].matching(PROGRAM_NAME),
         role = node["role"].oneOf(Role.entries) { it.key },
-        width = node.optional("width")?.int(WIDTH_INDEX),
+        widths = widths,
         inputs = node["inputs"].list().map(::readTensor),
         outputs = node["outputs"].list().map(::readTensor),
         rootOffset = node.optional("root_offset")?.long(4..Long.MAX_VALUE),
     )
-    val expected = program.role.key + program.width?.let { "_" + "$it".padStart(2, '0') }.orEmpty()
-    if (program.name != expected || (program.width == null) != program.role.isHead) {
-        node.refuse("program ${program.name} does not fit role ${program.role.key} and width ${program.width}")
+    if (program.name.substringBefore('_') != program.role.key) {
+        node.refuse("program ${program.name} does not fit role ${program.role.key}")
     }
+    if (widths.isEmpty()) node.refuse("program ${program.name} serves no width")
     return program
 }
 

@@ -19,6 +19,8 @@ class JsonNode private constructor(private val value: Json, private val parent: 
     /** A field that must be there, but may be null. */
     fun nullable(name: String): JsonNode? = get(name).takeIf { it.value != Json.Null }
 
+    val isObject: Boolean get() = value is Json.Object
+
     fun has(name: String): Boolean = field(name) != null
 
     fun text(): String = (value as? Json.Text ?: refuse("must be text")).value

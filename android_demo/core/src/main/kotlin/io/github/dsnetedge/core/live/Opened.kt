@@ -2,8 +2,9 @@ package io.github.dsnetedge.core.live
 
 import io.github.dsnetedge.core.BundleException
 import io.github.dsnetedge.core.bundle.Artifact
-import io.github.dsnetedge.core.bundle.IMAGE
+import io.github.dsnetedge.core.bundle.DType
 import io.github.dsnetedge.core.bundle.Program
+import io.github.dsnetedge.core.bundle.TensorInfo
 import io.github.dsnetedge.core.image.PixelRows
 import io.github.dsnetedge.core.image.Preprocessing
 import io.github.dsnetedge.core.install.InstalledBundle
@@ -14,7 +15,6 @@ import io.github.dsnetedge.core.runtime.PolicySource
 import io.github.dsnetedge.core.runtime.Session
 import io.github.dsnetedge.core.runtime.Tensor
 import io.github.dsnetedge.core.runtime.closeAfter
-import io.github.dsnetedge.core.runtime.feed
 import io.github.dsnetedge.core.runtime.openFiles
 import io.github.dsnetedge.core.runtime.openSession
 import io.github.dsnetedge.core.runtime.residentPrograms
@@ -72,11 +72,12 @@ internal class Opened private constructor(
     }
 }
 
-/** Runs every program once, the head first, so that the first image does not pay for what runtimes put off. */
+/** Runs every program once on zeros, so that the first image does not pay for what runtimes put off. */
 private fun warmUp(session: Session, programs: List<Program>) {
-    val tensors = mutableMapOf<String, Tensor>()
-    for (program in programs) {
-        program.inputs.firstOrNull { it.name == IMAGE }?.let { tensors[IMAGE] = Tensor.Floats(FloatArray(it.elements)) }
-        tensors += session.run(program, feed(program, tensors))
-    }
+    for (program in programs) session.run(program, program.inputs.associate { it.name to zeros(it) })
+}
+
+private fun zeros(tensor: TensorInfo): Tensor = when (tensor.dtype) {
+    DType.FLOAT32 -> Tensor.Floats(FloatArray(tensor.elements))
+    DType.INT8 -> Tensor.Bytes(ByteArray(tensor.elements))
 }

@@ -1,17 +1,49 @@
 package io.github.dsnetedge.core.policy
 
+import io.github.dsnetedge.core.bundle.MAX_GATES
 import io.github.dsnetedge.core.json.JsonNode
 
-private val READERS = mapOf("thresholds" to ::readThresholds, "utility" to ::readUtility, "cascade" to ::readCascade)
+private val READERS = mapOf(
+    "thresholds" to ::readThresholds,
+    "tree" to ::readTree,
+    "utility" to ::readUtility,
+    "cascade" to ::readCascade,
+)
 
 /** A checked policy (docs/policies.md, "What readers check"), or a [io.github.dsnetedge.core.BundleException]. */
 fun readPolicy(node: JsonNode): WidthPolicy = node["kind"].oneOf(READERS.entries) { it.key }.value(node)
 
 internal fun readThresholds(node: JsonNode): WidthPolicy {
     val widths = readWidths(node)
-    val thresholds = node["thresholds"].list(between(widths)).map { it.number() }
+    return WidthPolicy.Thresholds(widths, readThresholds(node, between(widths)))
+}
+
+private fun readThresholds(node: JsonNode, sizes: IntRange): List<Double> {
+    val thresholds = node["thresholds"].list(sizes).map { it.number() }
     if (thresholds.zipWithNext().any { (low, high) -> low > high }) node.refuse("thresholds must not decrease")
-    return WidthPolicy.Thresholds(widths, thresholds)
+    return thresholds
+}
+
+private fun readTree(node: JsonNode): WidthPolicy {
+    val widths = readWidths(node)
+    val root = readNode(node["root"], MAX_GATES)
+    val leaves = leaves(root)
+    if (leaves.size > MAX_WIDTHS) node.refuse("a tree with ${leaves.size} widths; the limit is $MAX_WIDTHS")
+    if (leaves.toSet() != widths.toSet()) node.refuse("widths must be those that the tree ends with")
+    return WidthPolicy.Tree(widths, root)
+}
+
+private fun readNode(node: JsonNode, gates: Int): Node {
+    if (gates == 0) node.refuse("more nodes below one another than a network may have gates, $MAX_GATES")
+    val next = node["next"].list(1..MAX_WIDTHS)
+    val thresholds = readThresholds(node, between(next))
+    return Node(thresholds, next.map { if (it.isObject) readNode(it, gates - 1) else Leaf(it.int(0 until MAX_WIDTHS)) })
+}
+
+/** The widths that answer below a place in a tree, from left to right. */
+internal fun leaves(branch: Branch): List<Int> = when (branch) {
+    is Leaf -> listOf(branch.width)
+    is Node -> branch.next.flatMap(::leaves)
 }
 
 private fun readUtility(node: JsonNode): WidthPolicy {
@@ -33,11 +65,12 @@ private fun readCascade(node: JsonNode): WidthPolicy {
     return WidthPolicy.Cascade(widths, confidences)
 }
 
-private fun readWidths(node: JsonNode): List<Int> {
+/** Indices that ascend, at least one. */
+internal fun readWidths(node: JsonNode): List<Int> {
     val widths = node["widths"].list(1..MAX_WIDTHS).map { it.int(0 until MAX_WIDTHS) }
     if (widths.zipWithNext().any { (narrow, wide) -> narrow >= wide }) node.refuse("widths must ascend")
     return widths
 }
 
-/** How many numbers decide between neighbouring widths. */
-private fun between(widths: List<Int>): IntRange = widths.lastIndex..widths.lastIndex
+/** How many numbers decide between neighbours. */
+private fun between(items: List<*>): IntRange = items.lastIndex..items.lastIndex

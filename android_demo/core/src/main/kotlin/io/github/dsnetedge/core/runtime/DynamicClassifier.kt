@@ -2,13 +2,14 @@ package io.github.dsnetedge.core.runtime
 
 import io.github.dsnetedge.core.BundleException
 import io.github.dsnetedge.core.bundle.Artifact
-import io.github.dsnetedge.core.bundle.FEATURES
 import io.github.dsnetedge.core.bundle.GATE_LOGITS
 import io.github.dsnetedge.core.bundle.IMAGE
 import io.github.dsnetedge.core.bundle.LOGITS
 import io.github.dsnetedge.core.bundle.OperatingPoint
 import io.github.dsnetedge.core.bundle.Program
+import io.github.dsnetedge.core.bundle.Role
 import io.github.dsnetedge.core.policy.AdaptivePolicy
+import io.github.dsnetedge.core.policy.Undecided
 import io.github.dsnetedge.core.policy.WidthPolicy
 import io.github.dsnetedge.core.policy.confidence
 import io.github.dsnetedge.core.policy.score
@@ -37,7 +38,7 @@ data class Answer(
     val probability: Double,
     /** The widths that ran, in their order; the last one answered. */
     val ran: List<Int>,
-    /** The gate's score, from 0 (easy) up; null when no gate ran. */
+    /** The first gate's score, from 0 (easy) up; null when no gate ran. */
     val score: Double?,
     /** From the first program's input to the last one's output, decisions included. */
     val ms: Double,
@@ -56,49 +57,70 @@ class DynamicClassifier(
     private val source: PolicySource,
     private val nanoTime: () -> Long = System::nanoTime,
 ) {
+    /** By width, and whether its gate is asked. */
+    private val paths = mutableMapOf<Pair<Int, Boolean>, List<Program>>()
+
     /** Classifies one preprocessed image, in the runtime's layout. */
     fun answer(image: FloatArray): Answer {
         val policy = source.policy
-        val head = neededHead(artifact, policy)
         val start = nanoTime()
-        val tensors = mutableMapOf<String, Tensor>(IMAGE to Tensor.Floats(image))
-        if (head != null) tensors += session.run(head, feed(head, tensors))
-        val gateLogits = head?.let { realValues(it, tensors, GATE_LOGITS) }
-        var position = if (gateLogits != null && policy.asksGate) policy.first(gateLogits) else 0
-        val ran = mutableListOf(policy.widths[position])
-        var logits = logits(ran.last(), tensors)
-        while (!policy.stands(position, logits)) {
-            position++
-            ran += policy.widths[position]
-            logits = logits(ran.last(), tensors)
+        val passage = Passage(session, image)
+        var decision = policy.start
+        val head = path(policy, decision.position).first().takeUnless { it.role.answers }
+        val gateLogits = head?.let { realValues(it, passage.run(listOf(it)), GATE_LOGITS) }
+        while (decision is Undecided) {
+            val way = path(policy, decision.position).take(decision.gate + 1)
+            decision = decision.next(realValues(way.last(), passage.run(way), GATE_LOGITS))
         }
+        var position = decision.position
+        var logits = logits(policy, position, passage)
+        while (!policy.stands(position, logits)) logits = logits(policy, ++position, passage)
         val done = nanoTime()
+        val ran = policy.widths.subList(decision.position, position + 1)
         val ms = (done - start) / NS_PER_MS
         if (source is PolicySource.Adaptive) source.adaptive.observe(ran.last(), ms, done / NS_PER_S)
         return Answer(largest(logits), confidence(logits), ran, gateLogits?.let(::score), ms)
     }
 
-    private fun logits(width: Int, tensors: Map<String, Tensor>): FloatArray {
-        val body = body(artifact, width)
-        return realValues(body, session.run(body, feed(body, tensors)), LOGITS)
+    private fun logits(policy: WidthPolicy, position: Int, passage: Passage): FloatArray {
+        val path = path(policy, position)
+        return realValues(path.last(), passage.run(path), LOGITS)
     }
+
+    private fun path(policy: WidthPolicy, position: Int): List<Program> =
+        paths.getOrPut(policy.widths[position] to policy.asksGate) { path(artifact, policy, policy.widths[position]) }
 
     /** The first of equal ones. */
     private fun largest(logits: FloatArray): Int =
         logits.indices.fold(0) { best, at -> if (logits[at] > logits[best]) at else best }
 }
 
-/** The programs that policies can ever run, the head first; it is left out where nothing reads it. */
+/** One image on its way through programs. */
+private class Passage(private val session: Session, image: FloatArray) {
+    private val image = mapOf<String, Tensor>(IMAGE to Tensor.Floats(image))
+
+    /** What ran in a row last, and what each gave. */
+    private val passed = mutableListOf<Pair<Program, Map<String, Tensor>>>()
+
+    /** Runs a path, but for what the image has been through already; returns what its last program gives. */
+    fun run(path: List<Program>): Map<String, Tensor> {
+        val common = passed.zip(path).takeWhile { (before, program) -> before.first === program }.size
+        passed.subList(common, passed.size).clear()
+        for (program in path.drop(common)) {
+            val given = passed.lastOrNull()?.second.orEmpty()
+            passed += program to session.run(program, feed(program, image + given))
+        }
+        return passed.last().second
+    }
+}
+
+/** The programs that policies can ever run, in running order; a gate at the side only where it is asked. */
 fun residentPrograms(artifact: Artifact, policies: List<WidthPolicy>): List<Program> {
-    val heads = policies.mapNotNull { neededHead(artifact, it) }.distinct()
-    return heads + policies.flatMap { it.widths }.distinct().sorted().map { body(artifact, it) }
+    val needed = policies.flatMap { policy -> policy.widths.flatMap { path(artifact, policy, it) } }.toSet()
+    return artifact.programs.filter { it in needed }
 }
 
-/** The head where the policy asks its gate, or a body reads its features. */
-private fun neededHead(artifact: Artifact, policy: WidthPolicy): Program? {
-    val readsFeatures = policy.widths.any { width -> body(artifact, width).inputs.any { it.name == FEATURES } }
-    return artifact.head.takeIf { policy.asksGate || readsFeatures }
-}
-
-private fun body(artifact: Artifact, width: Int): Program = artifact.body(width)
-    ?: throw BundleException("no width $width in this artifact; choose from ${artifact.widths}")
+private fun path(artifact: Artifact, policy: WidthPolicy, width: Int): List<Program> =
+    artifact.path(width).filter { it.role != Role.GATE || policy.asksGate }.ifEmpty {
+        throw BundleException("no width $width in this artifact; choose from ${artifact.widths}")
+    }

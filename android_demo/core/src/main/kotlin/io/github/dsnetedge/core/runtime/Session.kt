@@ -97,7 +97,7 @@ private fun <T> saying(problem: String, action: () -> T): T = try {
     throw BundleException("$problem: ${error.oneLine()}", error)
 }
 
-/** A program's inputs, picked by name from what is there: the image and the outputs of the head. */
+/** A program's inputs, picked by name from what is there: the image and the outputs of the program before. */
 fun feed(program: Program, tensors: Map<String, Tensor>): Map<String, Tensor> = program.inputs.associate { info ->
     info.name to (tensors[info.name] ?: throw BundleException("${program.name} needs ${info.name}, which nothing gave"))
 }

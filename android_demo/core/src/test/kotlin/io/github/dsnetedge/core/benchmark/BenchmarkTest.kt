@@ -37,10 +37,10 @@ class BenchmarkTest {
 
     private val golden = File(SharedFiles.golden, "bundle")
     private val outputs = { program: Program ->
-        if (program.width == null) {
-            mapOf(FEATURES to Tensor.Bytes(ByteArray(32)), GATE_LOGITS to Tensor.Floats(FloatArray(2)))
-        } else {
+        if (program.role.answers) {
             mapOf(LOGITS to Tensor.Floats(FloatArray(3)))
+        } else {
+            mapOf(FEATURES to Tensor.Bytes(ByteArray(32)), GATE_LOGITS to Tensor.Floats(FloatArray(2)))
         }
     }
     private val session = ScriptedSession(outputs)
@@ -234,7 +234,8 @@ class BenchmarkTest {
     @Test
     fun `malformed requests are refused in one line`() {
         val wrong = listOf(
-            mapOf("format" to Json.Text("dsnet-app-request/2")),
+            mapOf("format" to Json.Text("dsnet-app-request/3")),
+            mapOf("format" to Json.Text("dsnet-app-request/1")),
             mapOf("runtime" to Json.Text("coreml")),
             mapOf("runtime" to Json.Text("executorch")),
             mapOf("files" to Json.Object(emptyMap())),

@@ -27,7 +27,7 @@ class PolicyCasesTest {
             val policy = readPolicy(case["policy"])
             val gateLogits = case.optional("gate_logits")?.floats()
             val logits = case.optional("logits")?.list()?.map { it.floats() }
-            var position = if (policy.asksGate) policy.first(checkNotNull(gateLogits)) else 0
+            var position = decided(policy, gateLogits)
             val ran = mutableListOf(policy.widths[position])
             while (logits != null && !policy.stands(position, logits[position])) ran += policy.widths[++position]
             assertEquals(name(case), case["ran"].list().map { it.int(0..255) }, ran)
@@ -65,9 +65,10 @@ class PolicyCasesTest {
         val bad = listOf(Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY)
         for (logit in bad) {
             val logits = floatArrayOf(logit, logit)
-            assertEquals(1, WidthPolicy.Thresholds(listOf(0, 1), listOf(1e300)).first(logits))
+            assertEquals(1, decided(WidthPolicy.Thresholds(listOf(0, 1), listOf(1e300)), logits))
             val rows = listOf(listOf(1.0, -1.0), listOf(0.0, 0.0))
-            assertEquals(1, WidthPolicy.Utility(listOf(0, 1), rows, listOf(0.0, 0.0), listOf(0.0, 9.0)).first(logits))
+            val utility = WidthPolicy.Utility(listOf(0, 1), rows, listOf(0.0, 0.0), listOf(0.0, 9.0))
+            assertEquals(1, decided(utility, logits))
             assertEquals(false, WidthPolicy.Cascade(listOf(0, 1), listOf(0.0)).stands(0, logits))
             assertEquals(true, WidthPolicy.Cascade(listOf(0, 1), listOf(0.0)).stands(1, logits))
         }
@@ -76,8 +77,15 @@ class PolicyCasesTest {
     @Test
     fun `an unknown kind is refused by name`() {
         val node = JsonNode(parseJson("""{"kind": "dice", "widths": [0]}""".toByteArray(), "policy"), "policy")
-        val expected = "policy: kind: 'dice' is unknown; valid: thresholds, utility, cascade"
+        val expected = "policy: kind: 'dice' is unknown; valid: thresholds, tree, utility, cascade"
         assertEquals(expected, refusal { readPolicy(node) })
+    }
+
+    /** The position of the width that runs first; every gate that is asked says [gateLogits]. */
+    private fun decided(policy: WidthPolicy, gateLogits: FloatArray?): Int {
+        var decision = policy.start
+        while (decision is Undecided) decision = decision.next(checkNotNull(gateLogits))
+        return decision.position
     }
 
     private fun rounding(count: Int) = (count + 2) * Math.scalb(1.0, -50)

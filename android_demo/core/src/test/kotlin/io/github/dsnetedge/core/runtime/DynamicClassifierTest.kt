@@ -22,11 +22,10 @@ class DynamicClassifierTest {
     private val image = FloatArray(8 * 8 * 3)
 
     private fun session(gate: List<Float>, vararg logits: List<Float>) = ScriptedSession { program: Program ->
-        val width = program.width
-        if (width == null) {
-            mapOf(FEATURES to Tensor.Bytes(ByteArray(32)), GATE_LOGITS to Tensor.Floats(gate.toFloatArray()))
+        if (program.role.answers) {
+            mapOf(LOGITS to Tensor.Floats(logits[program.widths.single()].toFloatArray()))
         } else {
-            mapOf(LOGITS to Tensor.Floats(logits[width].toFloatArray()))
+            mapOf(FEATURES to Tensor.Bytes(ByteArray(32)), GATE_LOGITS to Tensor.Floats(gate.toFloatArray()))
         }
     }
 
@@ -57,14 +56,14 @@ class DynamicClassifierTest {
 
     @Test
     fun `a side gate that is not asked does not run`() {
-        val net = artifact.programs.filter { it.width != null }.map { tail ->
+        val net = artifact.programs.filter { it.role.answers }.map { tail ->
             val (name, inputs) = tail.name.replace("tail", "net") to artifact.programs.first().inputs
             tail.copy(name = name, role = Role.NET, inputs = inputs)
         }
         val gate = artifact.programs.first().let { head ->
             head.copy(name = "gate", role = Role.GATE, outputs = head.outputs.filter { it.name == GATE_LOGITS })
         }
-        val side = artifact.copy(programs = net + gate)
+        val side = artifact.copy(programs = listOf(gate) + net)
         val session = session(listOf(0f, 0f), sure, sure)
         val one = WidthPolicy.Thresholds(listOf(1), emptyList())
         val answer = DynamicClassifier(session, side, PolicySource.Always(one)).answer(image)
