@@ -127,5 +127,9 @@ def _check_kind(inputs: Inputs, kind: str) -> None:
     """Raise CalibrationError unless the kind can do with what the gates said, or needs no gate."""
     gates = inputs.predictions.gates.gates
     if kind not in kinds_for(gates):
-        problem = "one gate, of which a tree is what thresholds are" if gates else "no gate logits, so none can choose"
+        problem = (
+            "one gate, of which a tree is what thresholds are"
+            if gates
+            else "no gate logits, so there is nothing to choose by"
+        )
         raise CalibrationError(f"the predictions hold {problem}; valid here: --policy {', '.join(kinds_for(gates))}")
