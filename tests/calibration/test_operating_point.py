@@ -180,7 +180,7 @@ def test_a_precision_the_bundle_does_not_have_is_refused_with_what_there_is(case
 
 def test_a_tree_of_one_gate_is_refused_since_thresholds_are_that(case: Case) -> None:
     inputs = load_inputs(case.bundle, case.latency, case.predictions)
-    with pytest.raises(CalibrationError, match="one gate, .*; valid here: --policy thresholds, utility, cascade$"):
+    with pytest.raises(CalibrationError, match=r"one gate, .*; valid here: --policy thresholds, utility, cascade$"):
         operating_point(inputs, parse_budget("2ms"), kind="tree")
 
 
