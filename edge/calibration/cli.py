@@ -43,7 +43,8 @@ def calibrate(
     policy: Annotated[
         str,
         typer.Option(
-            help="What picks the width: thresholds (on the gate's score), utility or cascade (docs/policies.md)."
+            help="What picks the width: thresholds (on the first gate's score), tree (on every gate's), utility or "
+            "cascade (docs/policies.md)."
         ),
     ] = "thresholds",
     compare: Annotated[

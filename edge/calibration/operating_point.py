@@ -11,7 +11,7 @@ from edge.calibration.feasibility import check_feasible
 from edge.calibration.guarantee import fit_with_confidence
 from edge.calibration.held_out import cross_fit
 from edge.calibration.inputs import Inputs, Selection, find_run
-from edge.calibration.policies import KINDS, Fit
+from edge.calibration.policies import KINDS, Fit, kinds_for
 from edge.errors import CalibrationError
 from edge.profiling.latency_table import LatencyTable
 from edge.runtime.predictions import Predictions
@@ -45,7 +45,7 @@ def operating_point(
     """
     run, fit = inputs.run, KINDS[kind]
     case = Case.of(run, inputs.predictions, inputs.route, inputs.macs)
-    _check_gate(inputs, kind)
+    _check_kind(inputs, kind)
     check_feasible(budget, case)
     if confidence is None:
         fitted, held_out = fit(case, budget), _cross_fit(case, budget, fit)
@@ -123,9 +123,13 @@ def _limit(condition: Condition, routing: Routing) -> Limit:
     return Limit(statistic=condition.statistic, value=condition.value, expected=found)
 
 
-def _check_gate(inputs: Inputs, kind: str) -> None:
-    """Raise CalibrationError unless the kind can do with what the gate said, or needs no gate."""
-    if kind != "cascade" and not inputs.predictions.metadata.decisions:
-        raise CalibrationError(
-            "the predictions hold no gate logits, so there is nothing to choose by; valid here: --policy cascade"
+def _check_kind(inputs: Inputs, kind: str) -> None:
+    """Raise CalibrationError unless the kind can do with what the gates said, or needs no gate."""
+    gates = inputs.predictions.gates.gates
+    if kind not in kinds_for(gates):
+        problem = (
+            "one gate, of which a tree is what thresholds are"
+            if gates
+            else "no gate logits, so there is nothing to choose by"
         )
+        raise CalibrationError(f"the predictions hold {problem}; valid here: --policy {', '.join(kinds_for(gates))}")

@@ -178,6 +178,12 @@ def test_a_precision_the_bundle_does_not_have_is_refused_with_what_there_is(case
     assert "no litert wi8 artifact; the bundle has: litert int8" in refusal(case, Selection(precision="wi8"))
 
 
+def test_a_tree_of_one_gate_is_refused_since_thresholds_are_that(case: Case) -> None:
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    with pytest.raises(CalibrationError, match=r"one gate, .*; valid here: --policy thresholds, utility, cascade$"):
+        operating_point(inputs, parse_budget("2ms"), kind="tree")
+
+
 def test_predictions_without_gate_logits_leave_a_cascade_only(case: Case) -> None:
     found = predictions_of(case.bundle, decisions=[])
     save_predictions(case.predictions, replace(found, gate_logits=found.gate_logits[:, :0]))

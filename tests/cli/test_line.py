@@ -13,7 +13,7 @@ from train.data import write_digits
 
 Run = Callable[..., tuple[int, str, str]]
 SPEC = SupernetSpec(
-    "small_v2", 32, 10, StageSpec((8, 16), 1, 2), (StageSpec((8, 16), 2, 2, expansion=2),), gate=None,
+    "small_v2", 32, 10, StageSpec((8, 16), 1, 2), (StageSpec((8, 16), 2, 2, expansion=2),), gates=(),
     activation="relu6", family="mobilenet_v2", head=StageSpec((32,), 1, 1, kernel=1),
 )  # fmt: skip
 
@@ -84,7 +84,7 @@ def test_a_network_without_a_gate_runs_at_the_width_asked_for_and_has_nothing_to
     images = workplace / "digits" / "calibration"
     bundle, timed = measured(run, workplace / "net.safetensors", images)
     assert timed == [["net_00"], ["net_01"]]
-    assert open_bundle(bundle).manifest.gate is None
+    assert open_bundle(bundle).manifest.gates == []
     given = ("--latency", bundle.with_suffix(".json"), "--predictions", bundle.with_suffix(".npz"))
     status, _, err = run("calibrate", bundle, *given, "--budget", "5ms")
     assert (status, len(err.splitlines())) == (2, 1), err

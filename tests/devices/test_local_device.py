@@ -10,7 +10,7 @@ from edge.profiling import Settings, measure
 from edge.runtime import Array
 from tests.profiling.runs import a_run
 from tests.runtime import golden
-from tests.runtime.recording import RecordingSession, artifact, bright_is_hard, net
+from tests.runtime.recording import TWO_GATES, RecordingSession, artifact, bright_is_hard, hard_by, net
 
 
 def ticking(step_ns: int) -> Iterator[int]:
@@ -55,6 +55,15 @@ def test_a_tail_alone_reads_features_that_the_prefix_really_gives() -> None:
     workload.run_block(("tail_00",), 2)
     assert session.order == ["prefix", "tail_00", "tail_00"]
     assert int(session.calls[1][1]["features"][0, 0, 0, 0]) == 1
+
+
+def test_a_program_behind_several_gates_alone_reads_what_those_on_its_path_really_give() -> None:
+    session = RecordingSession(["prefix", "stage_1_01", "tail_01_00"], hard_by({}))
+    workload = LocalWorkload(session, TWO_GATES)
+    for program in ("tail_01_00", "stage_1_01"):
+        workload.run_block((program,), 2)
+    assert session.order == ["prefix", "stage_1_01", "tail_01_00", "tail_01_00", "stage_1_01", "stage_1_01"]
+    assert len(workload.run_block(("prefix", "stage_1_01", "tail_01_00"), 3)) == 3
 
 
 def test_opening_runs_nothing_so_the_first_run_timed_is_the_very_first() -> None:

@@ -9,6 +9,7 @@ from edge.runtime import Array
 
 IMAGE = TensorInfo(name="image", shape=[1, 8, 8, 3], dtype="float32")
 GATE_LOGITS = TensorInfo(name="gate_logits", shape=[1, 2], dtype="float32")
+FEATURES = TensorInfo(name="features", shape=[1, 2], dtype="float32")
 LOGITS = TensorInfo(name="logits", shape=[1, 3], dtype="float32")
 
 
@@ -53,3 +54,33 @@ def bright_is_hard(program: str, inputs: Mapping[str, Array]) -> dict[str, Array
     logits = np.zeros((1, 3), np.float32)
     logits[0, int(program[-1])] = 5.0
     return {"logits": logits}
+
+
+def part(name: str, *widths: int) -> Program:
+    """Return a program of a network with gates on its trunk: a prefix, a stage or a tail."""
+    role = name.split("_")[0]
+    given = [IMAGE] if role == "prefix" else [FEATURES]
+    gives = [LOGITS] if role == "tail" else [FEATURES, GATE_LOGITS]
+    return Program.model_validate(
+        {"name": name, "role": role, "widths": list(widths), "inputs": given, "outputs": gives}
+    )
+
+
+TWO_GATES = artifact(
+    part("prefix", 0, 1, 2, 3),
+    part("stage_1_00", 0, 1), part("tail_00_00", 0), part("tail_00_01", 1),
+    part("stage_1_01", 2, 3), part("tail_01_00", 2), part("tail_01_01", 3),
+)  # fmt: skip
+"""Paths (0, 0), (0, 1), (1, 0), (1, 1)."""
+
+
+def hard_by(shades: Mapping[str, float]) -> Callable[[str, Mapping[str, Array]], dict[str, Array]]:
+    """Return a script whose gates find images as hard as said, by program; features hold the length of its name."""
+
+    def script(program: str, _: Mapping[str, Array]) -> dict[str, Array]:
+        if program.startswith("tail"):
+            return {"logits": np.array([[float(program[-1]), 0.5, 0.0]], np.float32)}
+        features = np.full((1, 2), len(program), np.float32)
+        return {"features": features, "gate_logits": np.array([[0.0, shades.get(program, 0.0)]], np.float32)}
+
+    return script

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from edge.bundle.manifest import CascadePolicy, OperatingPoint, Share, ThresholdPolicy
+from edge.bundle.manifest import CascadePolicy, OperatingPoint, Policy, Share, ThresholdPolicy, TreePolicy
 from edge.errors import BundleError
 from edge.runtime import (
     AdaptivePolicy,
@@ -18,7 +18,7 @@ from edge.runtime import (
 from edge.runtime.dynamic import resident_programs
 from edge.runtime.policy import choose, fixed
 from tests.runtime import golden
-from tests.runtime.recording import SIDE_GATE, RecordingSession, artifact, bright_is_hard, net
+from tests.runtime.recording import SIDE_GATE, TWO_GATES, RecordingSession, artifact, bright_is_hard, hard_by, net
 
 BALANCED = golden.bundle().operating_point("balanced").policy
 CLASSES = ["circle", "square", "triangle"]
@@ -196,3 +196,72 @@ def test_all_points_programs_stay_loaded_and_each_image_runs_only_those_of_its_o
 def test_one_policy_answers_without_a_name_or_a_slowdown() -> None:
     answer = open_dynamic(golden.bundle(), golden.artifact(), BALANCED).answer(golden.image(0))
     assert (answer.operating_point, answer.slowdown) == (None, None)
+
+
+IMAGE = np.ones((1, 8, 8, 3), np.float32)
+EASY, HARD = -5.0, 5.0
+TREE = TreePolicy.model_validate(
+    {
+        "widths": [0, 1, 2, 3],
+        "root": {
+            "thresholds": [0.5],
+            "next": [{"thresholds": [0.5], "next": [0, 1]}, {"thresholds": [0.5], "next": [2, 3]}],
+        },
+    }
+)
+
+
+def two_gates(policy: Policy, **shades: float) -> tuple[RecordingSession, DynamicSession]:
+    """Return a session of a network with two gates that find images as hard as said, by program."""
+    session = RecordingSession(list(resident_programs(TWO_GATES, [policy])), hard_by(shades))
+    dynamic = DynamicSession(session, TWO_GATES, CLASSES, Always(policy))
+    session.calls.clear()
+    return session, dynamic
+
+
+@pytest.mark.parametrize(
+    ("shades", "ran", "width"),
+    [
+        ({"prefix": EASY, "stage_1_00": EASY}, ["prefix", "stage_1_00", "tail_00_00"], 0),
+        ({"prefix": EASY, "stage_1_00": HARD}, ["prefix", "stage_1_00", "tail_00_01"], 1),
+        ({"prefix": HARD, "stage_1_01": EASY}, ["prefix", "stage_1_01", "tail_01_00"], 2),
+        ({"prefix": HARD, "stage_1_01": HARD}, ["prefix", "stage_1_01", "tail_01_01"], 3),
+    ],
+)
+def test_every_gate_on_the_way_decides_by_a_tree(shades: dict[str, float], ran: list[str], width: int) -> None:
+    session, dynamic = two_gates(TREE, **shades)
+    answer = dynamic.answer(IMAGE)
+    assert (session.order, answer.width) == (ran, width)
+    assert answer.score == pytest.approx(expected_score([0.0, shades["prefix"]])), "the first gate's"
+
+
+def test_a_program_reads_the_features_of_the_one_before_it_on_its_path() -> None:
+    session, dynamic = two_gates(TREE, prefix=HARD, stage_1_01=EASY)
+    dynamic.answer(IMAGE)
+    read = {program: float(inputs["features"][0, 0]) for program, inputs in session.calls[1:]}
+    assert read == {"stage_1_01": len("prefix"), "tail_01_00": len("stage_1_01")}
+
+
+def test_thresholds_and_utility_are_decided_by_the_first_gate_alone() -> None:
+    session, dynamic = two_gates(ThresholdPolicy(widths=[0, 1], thresholds=[0.5]), prefix=EASY, stage_1_00=HARD)
+    assert (dynamic.answer(IMAGE).width, session.order) == (0, ["prefix", "stage_1_00", "tail_00_00"])
+
+
+def test_a_width_at_the_root_of_a_tree_is_final_whatever_the_next_gate_says() -> None:
+    root = {"thresholds": [0.5], "next": [1, {"thresholds": [0.5], "next": [2, 3]}]}
+    policy = TreePolicy.model_validate({"widths": [1, 2, 3], "root": root})
+    session, dynamic = two_gates(policy, prefix=EASY, stage_1_00=EASY)
+    assert dynamic.answer(IMAGE).width == 1
+    assert "tail_00_00" not in session.programs, "no image can get width 0, so its tail is not loaded"
+
+
+def test_a_node_with_one_way_on_leaves_the_decision_to_the_next_gate() -> None:
+    root = {"thresholds": [], "next": [{"thresholds": [0.5], "next": [2, 3]}]}
+    _, dynamic = two_gates(TreePolicy.model_validate({"widths": [2, 3], "root": root}), prefix=EASY, stage_1_01=HARD)
+    assert dynamic.answer(IMAGE).width == 3
+
+
+def test_a_cascade_over_paths_runs_once_what_its_widths_share() -> None:
+    session, dynamic = two_gates(CascadePolicy(widths=[0, 1, 3], confidences=[1.5, 1.5]))
+    assert dynamic.answer(IMAGE).width == 3
+    assert session.order == ["prefix", "stage_1_00", "tail_00_00", "tail_00_01", "stage_1_01", "tail_01_01"]
