@@ -16,6 +16,7 @@ from tests.native.routing import (
     answers_of_classify,
     check_cascades,
     check_gates,
+    check_trees,
     routing_gate,
     routing_image,
     routing_nets,
@@ -27,6 +28,12 @@ def test_a_gate_picks_the_width_that_it_picks_in_every_language(
     runner: Command, golden: Path, kind: str, tmp_path: Path
 ) -> None:
     check_gates(runner, golden, kind, tmp_path)
+
+
+def test_every_gate_on_the_way_decides_as_it_does_in_every_language(
+    runner: Command, golden: Path, tmp_path: Path
+) -> None:
+    check_trees(runner, golden, tmp_path)
 
 
 @pytest.mark.parametrize("loads", [[routing_gate(4), *routing_nets()], routing_nets()], ids=["gate too", "nets alone"])
@@ -62,6 +69,18 @@ def test_logits_that_are_no_numbers_count_as_hard(runner: Command, kind: str, va
 
 def thresholds(widths: list[int], values: list[float]) -> dict[str, Any]:
     return {"kind": "thresholds", "widths": widths, "thresholds": values}
+
+
+def tree(widths: list[int], root: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "tree", "widths": widths, "root": root}
+
+
+def nodes(depth: int) -> dict[str, Any]:
+    """Return that many nodes below one another, of which the last chooses between widths 0 and 1."""
+    node: dict[str, Any] = {"thresholds": [0.5], "next": [0, 1]}
+    for _ in range(depth - 1):
+        node = {"thresholds": [], "next": [node]}
+    return node
 
 
 def cascade(widths: list[int], confidences: list[float]) -> dict[str, Any]:
@@ -170,6 +189,14 @@ def utility(**changes: Any) -> dict[str, Any]:
             utility(weights=[[0.0] * 2] * 3),
             "policy: 2 weights for each width, but unit gate gives 4 gate logits; calibrate this bundle again",
         ),
+        (tree([0], {"next": [0]}), "policy: the field thresholds is missing"),
+        (tree([0, 1], {"thresholds": [], "next": [0, 1]}), "policy: 2 next do not go with 0 thresholds"),
+        (tree([0], {"thresholds": [], "next": []}), "policy: 0 next do not go with 0 thresholds"),
+        (tree([0, 1, 2], {"thresholds": [1.0, 0.5], "next": [0, 1, 2]}), "policy: thresholds must not decrease"),
+        (tree([0, 1], {"thresholds": [0.5], "next": [0, 2]}), "expected nodes, or widths that the policy has, found 2"),
+        (tree([0, 1], {"thresholds": [0.5], "next": [0, 0]}), "policy: the tree ends with 1 of 2 widths"),
+        (tree([0, 1], nodes(9)), "policy: more nodes below one another than a network may have gates, 8"),
+        (tree([0, 1], nodes(2)), "no gate is loaded that could choose between widths 0 to 1"),
         ({"kind": "dice", "widths": [0]}, 'policy: kind: expected thresholds, tree, utility or cascade, found "dice"'),
         ({"widths": [0], "thresholds": []}, "policy: the field kind is missing"),
         ([0.5], "policy: expected an object, found a list"),
