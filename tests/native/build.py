@@ -33,7 +33,17 @@ from train.spec import SupernetSpec
 
 KERNELS = replace(SPEC, name="kernels", stages=(SPEC.stages[0], replace(SPEC.stages[1], depth=2, kernels=(3, 5))))
 BOTH = ("fp32", "int8")
-BUNDLES = {"first": (SPEC, BOTH), "second": (SPEC, ("fp32",)), "kernels": (KERNELS, BOTH), "two_gates": (TWO_GATES, BOTH)}
+BUNDLES = {
+    "first": (SPEC, BOTH),
+    "second": (SPEC, ("fp32",)),
+    "kernels": (KERNELS, BOTH),
+    "two_gates": (TWO_GATES, BOTH),
+}
+    "first": (SPEC, BOTH),
+    "second": (SPEC, ("fp32",)),
+    "kernels": (KERNELS, BOTH),
+    "two_gates": (TWO_GATES, BOTH),
+}
 
 
 def write_bundle(name: str, seed: int, spec: SupernetSpec, precisions: tuple[str, ...]) -> None:
