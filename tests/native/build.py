@@ -39,11 +39,6 @@ BUNDLES = {
     "kernels": (KERNELS, BOTH),
     "two_gates": (TWO_GATES, BOTH),
 }
-    "first": (SPEC, BOTH),
-    "second": (SPEC, ("fp32",)),
-    "kernels": (KERNELS, BOTH),
-    "two_gates": (TWO_GATES, BOTH),
-}
 
 
 def write_bundle(name: str, seed: int, spec: SupernetSpec, precisions: tuple[str, ...]) -> None:
