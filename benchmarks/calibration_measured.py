@@ -28,6 +28,7 @@ from edge.runtime import DynamicSession, Preprocessing, available_runtimes, open
 from edge.runtime.dynamic import Always
 from edge.runtime.policy import fixed
 from edge.runtime.predictions import Predictions
+from edge.runtime.route import Route
 from edge.runtime.session import Array, Session
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _measure_artifact(bundle: Bundle, artifact: Artifact, folder: Path, rounds: 
         for number in range(rounds):
             out = Path(temporary) / f"{number}.json"
             run = profile_bundle(bundle, artifact, LocalDevice(), out, settings=Settings(seed=number))
-            case = Case.of(run, subject.predictions, macs)
+            case = Case.of(run, subject.predictions, Route.of(artifact), macs)
             policies = subject.policies(case)
             found.append(_round(subject, case, policies, _run_blocks(subject, policies, number)))
             cases.append(case)

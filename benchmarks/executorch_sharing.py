@@ -159,9 +159,11 @@ def native_block(process: NativeProcess, units: Sequence[str], widths: Sequence[
     return block
 
 
-def load(process: NativeProcess, unit: str, role: str, method: str, width: int | None, paths: Mapping[str, Any]) -> Any:
+def load(
+    process: NativeProcess, unit: str, role: str, method: str, widths: Sequence[int], paths: Mapping[str, Any]
+) -> Any:
     """Load one program into the native runner and return its answer."""
-    where = {"unit": unit, "role": role, "width": width, "method": method}
+    where = {"unit": unit, "role": role, "widths": list(widths), "method": method}
     return process.ask({"do": "load", **where, **paths})
 
 
@@ -177,11 +179,12 @@ def compare_latency(
     features = session.run("prefix", {"image": image})["features"]
     units: dict[str, Block] = {}
     with NativeProcess([str(find_runner())]) as process:
-        load(process, "prefix", "prefix", "prefix", None, converted.nested_paths)
+        served = [*converted.widths, *(PLAIN + width for width in converted.widths)]
+        load(process, "prefix", "prefix", "prefix", served, converted.nested_paths)
         for width, tail in tails.items():
-            load(process, f"{tail} nested", "tail", tail, width, converted.nested_paths)
-            load(process, f"{tail} plain", "tail", tail, PLAIN + width, {"pte": str(converted.plain(width))})
-            load(process, f"{tail} whole", "net", "net", WHOLE + width, {"pte": str(converted.whole(width))})
+            load(process, f"{tail} nested", "tail", tail, [width], converted.nested_paths)
+            load(process, f"{tail} plain", "tail", tail, [PLAIN + width], {"pte": str(converted.plain(width))})
+            load(process, f"{tail} whole", "net", "net", [WHOLE + width], {"pte": str(converted.whole(width))})
             units |= {
                 f"{tail} nested": native_block(process, [f"{tail} nested"], converted.widths),
                 f"{tail} plain": native_block(process, [f"{tail} plain"], converted.widths),
@@ -224,10 +227,10 @@ def compare_loading(converted: Converted) -> list[dict[str, Any]]:
         for way, (widths, paths) in ways.items():
             with NativeProcess([str(find_runner())]) as process:
                 head = paths or {"pte": str(converted.plain(widths[0]))}
-                answers = [load(process, "prefix", "prefix", "prefix", None, head)]
+                answers = [load(process, "prefix", "prefix", "prefix", widths, head)]
                 for width in widths:
                     body = paths or {"pte": str(converted.plain(width))}
-                    answers.append(load(process, f"tail {width}", "tail", f"tail_{width:02d}", width, body))
+                    answers.append(load(process, f"tail {width}", "tail", f"tail_{width:02d}", [width], body))
                 memory = process.ask({"do": "memory"})
             load_ms = sum(answer["load_ms"] for answer in answers)
             samples[way].append({"load_ms": load_ms, "resident_bytes": memory["resident_bytes"]})
@@ -246,10 +249,10 @@ def compare_runtimes(
     units: dict[str, Block] = {}
     with NativeProcess([str(find_runner())]) as fp32, NativeProcess([str(find_runner())]) as int8:
         for process, converted in ((fp32, executorch["fp32"]), (int8, executorch["int8"])):
-            load(process, "prefix", "prefix", "prefix", None, converted.nested_paths)
+            load(process, "prefix", "prefix", "prefix", widths, converted.nested_paths)
             for width in widths:
                 tail = f"tail_{width:02d}"
-                load(process, tail, "tail", tail, width, converted.nested_paths)
+                load(process, tail, "tail", tail, [width], converted.nested_paths)
                 name = f"executorch {converted.artifact.precision} {width}"
                 units[name] = native_block(process, ["prefix", tail], widths)
         for precision, nested in litert.items():

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from edge.bundle.manifest import Manifest, OperatingPoint
     from edge.profiling import Run
     from edge.runtime.predictions import Predictions
+    from edge.runtime.route import Route
 
 
-def width_table(manifest: "Manifest", run: "Run", predictions: "Predictions") -> "Table":
+def width_table(manifest: "Manifest", route: "Route", run: "Run", predictions: "Predictions") -> "Table":
     """Return a row per width: cost, size, accuracy on unseen images, latency of one image end to end."""
     entries = {tuple(entry.programs): summarise(entry) for entry in run.entries}
+    units = route.end_to_end
     rows = []
     for column, index in enumerate(predictions.metadata.widths):
-        width, latency = manifest.widths[index], entries["prefix", f"tail_{index:02d}"]
+        width, latency = manifest.widths[index], entries[units[index]]
         rows.append(
             (
                 index,

@@ -20,6 +20,7 @@ from edge.calibration.operating_point import evaluate_point
 from edge.cli import root
 from edge.profiling import load_latency
 from edge.runtime.predictions import load_predictions
+from edge.runtime.route import Route
 from train.data import write_digits
 
 MARKER = ".dsnet-demo"
@@ -44,7 +45,7 @@ def walk(out: Path, epochs: int | None = None) -> None:
     dsnet("convert", supernet, "--data", data / "calibration", "--out", bundle)
     dsnet("profile", bundle, "--out", latency)
     dsnet("predict", bundle, "--data", data / "calibration", "--out", predictions)
-    budgets = [part for budget in _budgets(latency) for part in ("--budget", budget)]
+    budgets = [part for budget in _budgets(bundle, latency) for part in ("--budget", budget)]
     dsnet("calibrate", bundle, "--latency", latency, "--predictions", predictions, *budgets)
     dsnet("predict", bundle, "--data", data / "test", "--out", unseen)
     points = open_bundle(bundle).manifest.operating_points
@@ -70,11 +71,11 @@ def dsnet(*words: object) -> None:
         raise typer.Exit(int(status))
 
 
-def _budgets(latency: Path) -> list[str]:
+def _budgets(bundle: Path, latency: Path) -> list[str]:
     """Return the budgets to calibrate for: between the cheapest and the dearest width's mean on this machine."""
     (run,) = load_latency(latency).runs
-    widths = sorted(int(entry.programs[-1].split("_")[1]) for entry in run.entries if len(entry.programs) == 2)
-    means = [float(samples.mean()) for samples in end_to_end_samples(run, widths)]
+    route = Route.of(open_bundle(bundle).artifact(run.runtime, run.precision))
+    means = [float(samples.mean()) for samples in end_to_end_samples(run, route, list(route.paths))]
     low, high = min(means), max(means)
     return [f"{low + share * (high - low):.4f}ms" for share in BUDGET_SHARES]
 
@@ -93,12 +94,11 @@ def _run(bundle: Path, images: Path, point: str) -> dict[str, Any]:
 def _report(path: Path, latency: Path, unseen: Path, runs: dict[str, dict[str, Any]]) -> None:
     bundle, table, predictions = open_bundle(path), load_latency(latency), load_predictions(unseen)
     artifact = bundle.artifact("litert", "int8")
-    macs = {width.index: width.macs for width in bundle.manifest.widths}
-    points = [(point, evaluate_point(point, predictions, table, macs)) for point in bundle.manifest.operating_points]
+    points = [(point, evaluate_point(point, predictions, table, bundle)) for point in bundle.manifest.operating_points]
     nested = bundle.verified_bytes(artifact)
     singles = [len(hydrate(nested, ["prefix", p.name])) for p in artifact.programs if p.role == "tail"]
     console = stdout()
     console.print()
-    console.print(width_table(bundle.manifest, table.runs[0], predictions))
+    console.print(width_table(bundle.manifest, Route.of(artifact), table.runs[0], predictions))
     console.print(operating_point_table(points, runs))
     console.print(size_table(len(nested), singles))

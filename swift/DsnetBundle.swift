@@ -227,6 +227,10 @@ public indirect enum Choice: Decodable {
             self = .width(width)
             return
         }
+        // Before anything further in is read.
+        guard decoder.codingPath.filter({ $0.stringValue == "next" }).count < WidthPolicy.maxGates else {
+            throw BundleError("a tree has more than \(WidthPolicy.maxGates) nodes on one another; calibrate again")
+        }
         let fields = try decoder.container(keyedBy: CodingKeys.self)
         let thresholds = try fields.decode([Double].self, forKey: .thresholds)
         self = .gate(.thresholds(thresholds), next: try fields.decode([Choice].self, forKey: .next))
@@ -240,31 +244,22 @@ public indirect enum Choice: Decodable {
         }
     }
 
-    /// Whether it reads any gate's logits.
-    var asksGate: Bool {
-        switch self {
-        case .width: return false
-        case let .gate(_, next): return next.count > 1 || next[0].asksGate
-        }
-    }
-
-    /// Whether every rule fits what comes next, at most `gates` of them in a row.
-    func fits(gates: Int) -> Bool {
+    /// Whether every rule fits what comes next.
+    var fits: Bool {
         switch self {
         case .width: return true
-        case let .gate(rule, next):
-            return gates > 0 && rule.fits(next.count) && next.allSatisfy { $0.fits(gates: gates - 1) }
+        case let .gate(rule, next): return rule.fits(next.count) && next.allSatisfy { $0.fits }
         }
     }
 }
 
 /// Which width answers: docs/policies.md.
 public struct WidthPolicy: Decodable {
-    static let maxGates = 8
+    static let maxGates = 8, maxWidths = 256
 
     /// Narrow → wide. Positions are indices into them.
     public let widths: [Int]
-    /// What the gates decide; of a cascade, its first width.
+    /// What the gates decide; a width where they decide nothing, of a cascade its first.
     public let root: Choice
     /// Of a cascade: the least confidence with which each width but the last answers; empty otherwise.
     public let confidences: [Double]
@@ -274,15 +269,16 @@ public struct WidthPolicy: Decodable {
     }
 
     init(widths: [Int], root: Choice, confidences: [Double] = []) throws {
-        self.widths = widths
-        self.root = root
-        self.confidences = confidences
-        let reached = confidences.isEmpty ? Set(root.widths) : Set(widths)
-        guard !widths.isEmpty, zip(widths, widths.dropFirst()).allSatisfy({ $0 < $1 }),
-            root.fits(gates: Self.maxGates), reached == Set(widths), confidences.allSatisfy({ $0 >= 0 })
+        let reached = root.widths
+        let reachesAll = confidences.isEmpty ? Set(reached) == Set(widths) : confidences.count + 1 == widths.count
+        guard !widths.isEmpty, zip(widths, widths.dropFirst()).allSatisfy({ $0 < $1 }), root.fits, reachesAll,
+            reached.count <= Self.maxWidths, confidences.allSatisfy({ $0 >= 0 })
         else {
             throw BundleError("the numbers of an operating point do not fit its widths; calibrate again")
         }
+        self.widths = widths
+        self.root = widths.count == 1 ? .width(widths[0]) : root
+        self.confidences = confidences
     }
 
     init(widths: [Int], thresholds: [Double]) throws {
@@ -304,14 +300,17 @@ public struct WidthPolicy: Decodable {
             let rule = GateRule.utility(weights: weights, biases: try numbers(.biases), penalties: try numbers(.penalties))
             try self.init(widths: widths, root: .gate(rule, next: widths.map { .width($0) }))
         case "cascade":
-            let confidences = try numbers(.confidences)
-            guard let first = widths.first, confidences.count + 1 == widths.count else {
-                throw BundleError("the confidences of an operating point do not fit its widths; calibrate again")
-            }
-            try self.init(widths: widths, root: .width(first), confidences: confidences)
+            guard let first = widths.first else { throw BundleError("a cascade of no width; calibrate again") }
+            try self.init(widths: widths, root: .width(first), confidences: numbers(.confidences))
         default:
             throw BundleError("policy kind \(kind) is unknown; valid: thresholds, tree, utility, cascade; update this file")
         }
+    }
+
+    /// Whether any gate's logits are needed to choose.
+    public var asksGate: Bool {
+        if case .gate = root { return true }
+        return false
     }
 
     /// Whether the answer of the width at a position stands; if not, the next one runs as well.
@@ -817,9 +816,7 @@ public actor DynamicNetwork {
             var chosen = 0
             decisions += 1
             if next.count > 1 {
-                // All the widths that may still come pass the same programs up to here.
-                let way = try programs(width: choice.widths[0]).prefix(decisions)
-                let last = try await run(way, image, &outputs)
+                let last = try await run(shared(by: choice.widths, decisions), image, &outputs)
                 chosen = try rule.choose(gateLogits: numbers(last, "gate_logits"))
             }
             choice = next[chosen]
@@ -837,17 +834,27 @@ public actor DynamicNetwork {
         guard let best = logits.indices.max(by: { logits[$0] < logits[$1] }), best < classes.count else {
             throw BundleError("the network gave \(logits.count) logits for \(classes.count) classes")
         }
-        let first = try outputs[[programs(width: policy.widths[position])[0].name]]
-        let hardness = try first?.featureValue(for: "gate_logits").map { _ in try numbers(first!, "gate_logits") }
-        return Answer(
-            label: classes[best], width: policy.widths[position], score: hardness.map { score(gateLogits: $0) },
-            logits: logits)
+        let width = policy.widths[position]
+        var hardness: Double?
+        if let head = try outputs[[programs(width: width)[0].name]], head.featureValue(for: "gate_logits") != nil {
+            hardness = score(gateLogits: try numbers(head, "gate_logits"))
+        }
+        return Answer(label: classes[best], width: width, score: hardness, logits: logits)
     }
 
     /// What a width runs; a side gate only where the policy asks it.
     private func programs(width: Int) throws -> [Manifest.Program] {
-        let asksGate = point.policy.root.asksGate
+        let asksGate = point.policy.asksGate
         return try network.programs(width: width).filter { $0.role != "gate" || asksGate }
+    }
+
+    /// The first programs that widths run, which must be the same for all of them.
+    private func shared(by widths: [Int], _ count: Int) throws -> ArraySlice<Manifest.Program> {
+        let ways = try widths.map { try programs(width: $0).prefix(count) }
+        guard Set(ways.map { $0.map { $0.name } }).count == 1 else {
+            throw BundleError("widths that a gate chooses between do not run the same before it; calibrate again")
+        }
+        return ways[0]
     }
 
     /// Run programs one after another, those that have run for this image not again, and return what the last one gives.

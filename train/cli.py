@@ -185,7 +185,7 @@ def train_gate(
     half: Half = False,
     as_json: AsJson = False,
 ) -> None:
-    """Stage II: train the gate of a trained supernet; nothing else changes.
+    """Stage II: train the gates of a trained supernet; nothing else changes.
 
     A network without a gate gets a side gate: a tiny network that looks at the downscaled image, at most 2% of the
     narrowest width's multiply-accumulates.
@@ -233,7 +233,10 @@ def evaluate(
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the accuracy of every width of a supernet, and with its own gate deciding."""
+    """Print the accuracy of every width of a supernet, and with its own gates deciding.
+
+    A width of a network with several gates stands for a path: which channels each part runs at, from gate to gate.
+    """
     import json
     from dataclasses import asdict
 
@@ -351,12 +354,19 @@ def _print_evaluation(name: str, result: "Evaluation") -> None:
     from common.console import stdout, table
 
     rows = [
-        (one.width, f"{one.macs / 1e6:.2f}", f"{one.params / 1e3:.1f}", f"{one.top1:.2%}", f"{one.top5:.2%}")
+        (
+            one.width,
+            "-".join(map(str, one.path)),
+            f"{one.macs / 1e6:.2f}",
+            f"{one.params / 1e3:.1f}",
+            f"{one.top1:.2%}",
+            f"{one.top5:.2%}",
+        )
         for one in result.widths
     ]
     title = f"{name} on {result.images} images"
-    stdout().print(table(title, ("width", "MMACs", "params (k)", "top-1", "top-5"), rows))
+    stdout().print(table(title, ("width", "path", "MMACs", "params (k)", "top-1", "top-5"), rows))
     if result.dynamic:
-        shares = ", ".join(f"{width}: {share:.0%}" for width, share in result.dynamic.shares.items())
+        shares = ", ".join(f"{width}: {share:.0%}" for width, share in result.dynamic.shares.items() if share)
         macs = result.dynamic.mean_macs / 1e6
         typer.echo(f"gate: top-1 {result.dynamic.top1:.2%} at {macs:.2f} MMACs per image (width: share  {shares})")

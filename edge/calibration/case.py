@@ -3,20 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import CascadePolicy, Policy
 from edge.calibration.budget import Blocks, Floats
-from edge.calibration.inputs import alone_blocks, end_to_end_blocks
+from edge.calibration.inputs import end_to_end_blocks, unit_blocks
 from edge.errors import CalibrationError
 from edge.profiling.latency_table import Run
+from edge.runtime.decisions import GateLogits
 from edge.runtime.policy import positions
 from edge.runtime.predictions import Predictions
+from edge.runtime.route import Route, added
 
 SUM_SAMPLES = 4096
-"""Draws from the sum of several widths' latencies."""
+"""Draws from the sum of several latencies."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,13 @@ class Option:
     widths: tuple[int, ...]
     """In the order they run; the last one answers."""
     parts: tuple[Blocks, ...]
-    """[widths]; what was measured of each."""
+    """What was measured of all that runs: of the first width, and of every program that a further one adds."""
     macs: float
     """Multiply-accumulates. Of several widths the sum, which counts a shared prefix once for each: an upper bound."""
 
     @cached_property
     def samples(self) -> Floats:
-        """Return milliseconds from end to end; of several widths, draws from the sum of independent runs."""
+        """Return milliseconds from end to end; of several parts, draws from the sum of independent runs."""
         return _sum([np.concatenate(part) for part in self.parts])
 
     def drawn(self, random: np.random.Generator) -> "Option":
@@ -45,11 +48,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Case:
-    """n images with m gate logits, answered at each of w widths, on one device."""
+    """n images with what every gate said, answered at each of w widths, on one device."""
 
     widths: tuple[int, ...]
-    gate_logits: NDArray[np.float32]
-    """[n, m]"""
+    gates: GateLogits
     hits: NDArray[np.bool_]
     """[n, w]"""
     confidences: NDArray[np.float32]
@@ -62,27 +64,30 @@ class Case:
     unasked: tuple[Blocks, ...]
     """[w]; milliseconds of an image that starts at this width of a cascade: less than `chosen` where there is a side
     gate."""
-    further: tuple[Blocks, ...]
-    """[w]; milliseconds that running this width adds after another one; empty where that was not measured."""
+    paths: tuple[tuple[str, ...], ...]
+    """[w]; the programs that run after the head, where there is one."""
+    alone: Mapping[str, Blocks]
+    """Milliseconds of each of these programs by itself; without those that were not measured."""
     macs: tuple[int, ...]
     """[w]"""
 
     @classmethod
-    def of(cls, run: Run, predictions: Predictions, macs: Mapping[int, int]) -> "Case":
+    def of(cls, run: Run, predictions: Predictions, route: Route, macs: Mapping[int, int]) -> "Case":
         """Return the case that a latency run and predictions make; `macs` by width."""
         widths = predictions.metadata.widths
-        side_gate = any(entry.programs[0] == "gate" for entry in run.entries)
-        chosen, alone = end_to_end_blocks(run, widths), alone_blocks(run, widths)
-        steady, steady_alone = end_to_end_blocks(run, widths, turns=False), alone_blocks(run, widths, turns=False)
+        chosen = end_to_end_blocks(run, route, widths)
+        paths = tuple(route.names[width] for width in widths)
+        alone = {name: unit_blocks(run, (name,)) for path in paths for name in path}
         return cls(
             widths=tuple(widths),
-            gate_logits=predictions.gate_logits,
+            gates=predictions.gates,
             hits=predictions.hit,
             confidences=predictions.confidence,
-            steady=_ungated(steady, steady_alone, side_gate),
+            steady=_ungated(run, route, widths, end_to_end_blocks(run, route, widths, turns=False), turns=False),
             chosen=tuple(chosen),
-            unasked=_ungated(chosen, alone, side_gate),
-            further=tuple(alone),
+            unasked=_ungated(run, route, widths, chosen, turns=True),
+            paths=paths,
+            alone={name: blocks for name, blocks in alone.items() if blocks},
             macs=tuple(macs[width] for width in widths),
         )
 
@@ -94,7 +99,7 @@ class Case:
     def take(self, images: NDArray[np.intp]) -> "Case":
         """Return the case of some of the images."""
         return replace(
-            self, gate_logits=self.gate_logits[images], hits=self.hits[images], confidences=self.confidences[images]
+            self, gates=self.gates.take(images), hits=self.hits[images], confidences=self.confidences[images]
         )
 
     def columns(self, widths: Sequence[int]) -> list[int]:
@@ -113,19 +118,25 @@ class Case:
     def chains(self, widths: Sequence[int]) -> list[Option]:
         """Return an option for each width of a cascade: this one and, before it, all narrower ones; no gate is asked.
 
-        Raises CalibrationError where a width after the first was not measured by itself.
+        Programs that a narrower width has run are not run again. Raises CalibrationError where a width after the first
+        was not measured by itself.
         """
         if len(widths) == 1:
             return [self.single(widths[0])]
         first, *others = columns = self.columns(widths)
-        unknown = [self.widths[column] for column in others if not self.further[column]]
+        unknown = [self.widths[column] for column in others if not self.is_measured_alone(column)]
         if unknown:
             raise CalibrationError(
                 f"the latency run has no samples of widths {', '.join(map(str, unknown))} alone, which a cascade adds; "
                 "run dsnet profile again for all widths"
             )
-        parts = [self.unasked[first], *(self.further[column] for column in others)]
-        return [self._option(columns[:end], parts[:end]) for end in range(1, len(columns) + 1)]
+        _, *further = added([self.paths[column] for column in columns])
+        parts = [[self.unasked[first]], *([self.alone[name] for name in names] for names in further)]
+        return [self._option(columns[:end], list(chain(*parts[:end]))) for end in range(1, len(columns) + 1)]
+
+    def is_measured_alone(self, column: int) -> bool:
+        """Return whether it is known what a width adds after another one."""
+        return all(name in self.alone for name in self.paths[column])
 
     def _option(self, columns: Sequence[int], parts: Sequence[Blocks]) -> Option:
         macs = float(sum(self.macs[column] for column in columns))
@@ -159,15 +170,17 @@ def route(policy: Policy, case: Case) -> Routing:
         options = tuple(choices[column] for column in columns)
     else:
         options = (case.single(widths[0]),)
-    choice = positions(policy, case.gate_logits, case.confidences[:, columns])
+    choice = positions(policy, case.gates, case.confidences[:, columns])
     return Routing(options, choice, case.hits[np.arange(case.images), np.array(columns)[choice]])
 
 
-def _ungated(gated: Sequence[Blocks], alone: Sequence[Blocks], side_gate: bool) -> tuple[Blocks, ...]:
-    """Return what widths take without a gate: a trunk gate costs hardly anything, and its prefix is needed anyway."""
-    if not side_gate:
-        return tuple(gated)
-    return tuple(own or with_gate for own, with_gate in zip(alone, gated, strict=True))
+def _ungated(run: Run, route: Route, widths: Sequence[int], gated: Sequence[Blocks], turns: bool) -> tuple[Blocks, ...]:
+    """Return what widths take where no gate is asked, given what they take with it.
+
+    Where a gate is on the trunk that is the same: it costs hardly anything, and its features are needed anyway.
+    """
+    own = [() if route.reads_features([width]) else unit_blocks(run, route.names[width], turns) for width in widths]
+    return tuple(without or with_gate for without, with_gate in zip(own, gated, strict=True))
 
 
 def _sum(parts: Sequence[Floats]) -> Floats:

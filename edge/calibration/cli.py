@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge.bundle.manifest import Estimate, OperatingPoint
+    from edge.bundle.policies import TreeNode
     from edge.calibration.budget import Budget
     from edge.calibration.compare import Comparison
     from edge.calibration.inputs import Inputs
@@ -42,7 +43,8 @@ def calibrate(
     policy: Annotated[
         str,
         typer.Option(
-            help="What picks the width: thresholds (on the gate's score), utility or cascade (docs/policies.md)."
+            help="What picks the width: thresholds (on the first gate's score), tree (on every gate's), utility or "
+            "cascade (docs/policies.md)."
         ),
     ] = "thresholds",
     compare: Annotated[
@@ -121,7 +123,8 @@ def _budgets(given: list[str] | None, sweep: int | None, inputs: "Inputs") -> "l
         raise CalibrationError("give either --budget, such as 8ms, or --sweep with a number of budgets")
     if given:
         return [parse_budget(text) for text in given]
-    means = [float(samples.mean()) for samples in end_to_end_samples(inputs.run, inputs.predictions.metadata.widths)]
+    widths = inputs.predictions.metadata.widths
+    means = [float(samples.mean()) for samples in end_to_end_samples(inputs.run, inputs.route, widths)]
     return sweep_budgets(min(means), max(means), sweep or 0)
 
 
@@ -195,11 +198,28 @@ def _gap(point: "OperatingPoint") -> str:
 
 def _rules(point: "OperatingPoint") -> list[str]:
     """Return when each width of a point answers, in words."""
+    if point.policy.kind == "tree":
+        found: dict[int, list[str]] = {}
+        for width, way in _ways(point.policy.root):
+            found.setdefault(width, []).append(way)
+        return [" or ".join(found[width]) for width in point.widths]
     if point.policy.kind == "thresholds":
         return ["any", *(f"score > {threshold:.4f}" for threshold in point.policy.thresholds)]
     if point.policy.kind == "cascade":
         return [*(f"sure of {confidence:.4f}" for confidence in point.policy.confidences), "else"]
     return [f"chance − {penalty:.4f} is best" for penalty in point.policy.penalties]
+
+
+def _ways(node: "TreeNode", before: tuple[str, ...] = ()) -> "Iterator[tuple[int, str]]":
+    """Yield every leaf of a tree and, in words, which scores lead to it."""
+    lows, highs = [None, *node.thresholds], [*node.thresholds, None]
+    for child, low, high in zip(node.next, lows, highs, strict=True):
+        above, below = "" if low is None else f"{low:.4f} < ", "" if high is None else f" ≤ {high:.4f}"
+        way = (*before, f"{above}score {len(before) + 1}{below}") if above or below else (*before, "any")
+        if isinstance(child, int):
+            yield child, ", ".join(part for part in way if part != "any") or "any"
+        else:
+            yield from _ways(child, way)
 
 
 def _interval(estimate: "Estimate", scale: float, digits: int) -> str:

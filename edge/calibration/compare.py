@@ -8,7 +8,7 @@ from edge.calibration.budget import Budget
 from edge.calibration.case import Case
 from edge.calibration.held_out import cross_fit
 from edge.calibration.inputs import Inputs
-from edge.calibration.policies import KINDS, Fit, single_width
+from edge.calibration.policies import KINDS, Fit, kinds_for, single_width
 from edge.errors import CalibrationError
 
 
@@ -41,10 +41,11 @@ class Comparison:
 
 def compare_policies(inputs: Inputs, budget: Budget) -> Comparison:
     """Return what every kind of policy does within the budget, judged on the same folds."""
-    case = Case.of(inputs.run, inputs.predictions, inputs.macs)
-    kinds: dict[str, Fit] = {"single width": single_width.fit, **KINDS}
-    if not inputs.predictions.metadata.choices:
-        kinds = {name: fit for name, fit in kinds.items() if name in ("single width", "cascade")}
+    case = Case.of(inputs.run, inputs.predictions, inputs.route, inputs.macs)
+    kinds: dict[str, Fit] = {
+        "single width": single_width.fit,
+        **{kind: KINDS[kind] for kind in kinds_for(case.gates.gates)},
+    }
     return Comparison(budget.name, [_row(kind, fit, case, budget) for kind, fit in kinds.items()])
 
 

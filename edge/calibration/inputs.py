@@ -12,6 +12,7 @@ from edge.calibration.budget import Blocks, Floats
 from edge.errors import CalibrationError
 from edge.profiling.latency_table import LatencyTable, Run, load_latency
 from edge.runtime.predictions import Predictions, load_predictions
+from edge.runtime.route import Route
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Inputs:
 
     run: Run
     predictions: Predictions
+    route: Route
+    """Which programs run at each width of the artifact that was measured."""
     macs: Mapping[int, int]
     """Multiply-accumulates of each width."""
     latency_sha256: str
@@ -83,7 +86,9 @@ def load_inputs(
     fitting = replace(wanted, runtime=artifact.runtime, precision=artifact.precision)
     run = find_run(table, fitting, str(latency), artifact.sha256)
     macs = {width.index: width.macs for width in bundle.manifest.widths}
-    return Inputs(run, found, macs, sha256_file(latency), sha256_file(predictions), answering is not artifact)
+    return Inputs(
+        run, found, Route.of(artifact), macs, sha256_file(latency), sha256_file(predictions), answering is not artifact
+    )
 
 
 def find_run(
@@ -119,25 +124,22 @@ def find_run(
     return fitting[0]
 
 
-def end_to_end_samples(run: Run, widths: Sequence[int]) -> list[Floats]:
-    """Return all samples, in milliseconds, of one image from end to end at each width, the gate included.
+def end_to_end_samples(run: Run, route: Route, widths: Sequence[int]) -> list[Floats]:
+    """Return all samples, in milliseconds, of one image from end to end at each width, the gates included.
 
     Raises CalibrationError naming the widths that the run has no samples for.
     """
-    return [np.concatenate(blocks) for blocks in end_to_end_blocks(run, widths)]
+    return [np.concatenate(blocks) for blocks in end_to_end_blocks(run, route, widths)]
 
 
-def end_to_end_blocks(run: Run, widths: Sequence[int], turns: bool = True) -> list[Blocks]:
+def end_to_end_blocks(run: Run, route: Route, widths: Sequence[int], turns: bool = True) -> list[Blocks]:
     """Return the same samples block by block, as they were measured.
 
     With `turns`, half of them, where the run has such, are of images that came after one at another width
     (`Entry.turns_ms`): with several widths in use, about every second image does.
     """
-    ungated = all(len(entry.programs) == 1 and entry.programs[0].startswith("net_") for entry in run.entries)
-    if ungated:
-        found = alone_blocks(run, widths, turns)
-    else:
-        found = [_blocks(run, turns, ["prefix", f"tail_{at:02d}"], ["gate", f"net_{at:02d}"]) for at in widths]
+    units = route.end_to_end
+    found = [unit_blocks(run, units.get(width, ()), turns) for width in widths]
     missing = [width for width, blocks in zip(widths, found, strict=True) if not blocks]
     if missing:
         raise CalibrationError(
@@ -147,13 +149,9 @@ def end_to_end_blocks(run: Run, widths: Sequence[int], turns: bool = True) -> li
     return found
 
 
-def alone_blocks(run: Run, widths: Sequence[int], turns: bool = True) -> list[Blocks]:
-    """Return the samples, in milliseconds, of each width's own program (tail or net); none where not measured."""
-    return [_blocks(run, turns, [f"tail_{width:02d}"], [f"net_{width:02d}"]) for width in widths]
-
-
-def _blocks(run: Run, turns: bool, *units: list[str]) -> Blocks:
-    entries = [entry for entry in run.entries if entry.programs in units]
+def unit_blocks(run: Run, programs: tuple[str, ...], turns: bool = True) -> Blocks:
+    """Return the samples, in milliseconds, of programs that were timed together; none where they were not."""
+    entries = [entry for entry in run.entries if tuple(entry.programs) == programs]
     rows = (block for entry in entries for block in (*entry.blocks_ms, *(entry.turns_ms if turns else ())))
     return tuple(np.array(block, np.float64) for block in rows)
 

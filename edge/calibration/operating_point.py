@@ -1,9 +1,9 @@
 """Operating points: a policy for one device and one budget, made from calibration inputs and judged on any images."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge.bundle.manifest import Estimate, HeldOut, Limit, OperatingPoint, Share, Statistic
+from edge.bundle.reader import Bundle
 from edge.calibration.budget import Budget, Condition, expected
 from edge.calibration.case import Case, Routing, route
 from edge.calibration.estimates import estimates
@@ -11,10 +11,11 @@ from edge.calibration.feasibility import check_feasible
 from edge.calibration.guarantee import fit_with_confidence
 from edge.calibration.held_out import cross_fit
 from edge.calibration.inputs import Inputs, Selection, find_run
-from edge.calibration.policies import KINDS, Fit
+from edge.calibration.policies import KINDS, Fit, kinds_for
 from edge.errors import CalibrationError
 from edge.profiling.latency_table import LatencyTable
 from edge.runtime.predictions import Predictions
+from edge.runtime.route import Route
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def operating_point(
     that probability. Raises CalibrationError when nothing is within the budget, or for too few images.
     """
     run, fit = inputs.run, KINDS[kind]
-    case = Case.of(run, inputs.predictions, inputs.macs)
-    _check_gate(inputs, kind)
+    case = Case.of(run, inputs.predictions, inputs.route, inputs.macs)
+    _check_kind(inputs, kind)
     check_feasible(budget, case)
     if confidence is None:
         fitted, held_out = fit(case, budget), _cross_fit(case, budget, fit)
@@ -76,9 +77,9 @@ def operating_point(
 
 
 def evaluate_point(
-    point: OperatingPoint, predictions: Predictions, latency: LatencyTable, macs: Mapping[int, int]
+    point: OperatingPoint, predictions: Predictions, latency: LatencyTable, bundle: Bundle
 ) -> Evaluation:
-    """Return what `point` does on the images of `predictions`, on the device it was made for; `macs` by width.
+    """Return what `point`, of a bundle, does on the images of `predictions`, on the device it was made for.
 
     Raises CalibrationError when the predictions or the latencies are of another artifact, or lack one of its widths.
     """
@@ -92,7 +93,9 @@ def evaluate_point(
     absent = sorted(set(point.widths) - set(predictions.metadata.widths))
     if absent:
         raise CalibrationError(f"operating point {point.name} uses widths {absent}, which the predictions do not hold")
-    routing = route(point.policy, Case.of(run, predictions, macs))
+    macs = {width.index: width.macs for width in bundle.manifest.widths}
+    measured = Route.of(bundle.artifact(point.runtime, point.precision))
+    routing = route(point.policy, Case.of(run, predictions, measured, macs))
     statistics: list[Statistic] = [limit.statistic for limit in point.limits]
     accuracy, mean_ms, *limits = estimates([routing], ["accuracy", "mean_ms", *statistics])
     return Evaluation(len(predictions.label), shares_of(routing), accuracy, mean_ms, limits)
@@ -120,9 +123,9 @@ def _limit(condition: Condition, routing: Routing) -> Limit:
     return Limit(statistic=condition.statistic, value=condition.value, expected=found)
 
 
-def _check_gate(inputs: Inputs, kind: str) -> None:
-    """Raise CalibrationError unless the kind can do with what the gate said, or needs no gate."""
-    if kind != "cascade" and not inputs.predictions.metadata.choices:
-        raise CalibrationError(
-            "the predictions hold no gate logits, so there is nothing to choose by; valid here: --policy cascade"
-        )
+def _check_kind(inputs: Inputs, kind: str) -> None:
+    """Raise CalibrationError unless the kind can do with what the gates said, or needs no gate."""
+    gates = inputs.predictions.gates.gates
+    if kind not in kinds_for(gates):
+        problem = "one gate, of which a tree is what thresholds are" if gates else "no gate logits, so none can choose"
+        raise CalibrationError(f"the predictions hold {problem}; valid here: --policy {', '.join(kinds_for(gates))}")

@@ -45,10 +45,10 @@ def _images(inputs: Inputs) -> Iterator[QualityWarning]:
 
 
 def _scores(inputs: Inputs) -> Iterator[QualityWarning]:
-    if not inputs.predictions.metadata.choices:
+    if not inputs.predictions.metadata.decisions:
         return
     images = len(inputs.predictions.label)
-    _, counts = np.unique(score(inputs.predictions.gate_logits).round(9), return_counts=True)
+    _, counts = np.unique(score(inputs.predictions.gates.first).round(9), return_counts=True)
     remedy = "train the gate again, or use a precision that keeps its logits apart"
     if len(counts) < FEW_SCORES:
         yield QualityWarning(
@@ -65,7 +65,9 @@ def _scores(inputs: Inputs) -> Iterator[QualityWarning]:
 
 
 def _samples(inputs: Inputs, budgets: Sequence[Budget]) -> Iterator[QualityWarning]:
-    found = min(len(values) for values in end_to_end_samples(inputs.run, inputs.predictions.metadata.widths))
+    found = min(
+        len(values) for values in end_to_end_samples(inputs.run, inputs.route, inputs.predictions.metadata.widths)
+    )
     conditions = (condition for budget in budgets for condition in budget.conditions)
     levels = [QUANTILES[each.statistic] for each in conditions if each.statistic in QUANTILES]
     level = max(levels, default=0.0)

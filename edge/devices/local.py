@@ -17,6 +17,7 @@ from edge.bundle.manifest import Artifact, Program
 from edge.devices.base import Workload
 from edge.devices.native import NativeWorkload
 from edge.errors import MeasurementError
+from edge.runtime.one_image import OneImage
 from edge.runtime.open_session import open_session
 from edge.runtime.policy import choose, score
 from edge.runtime.route import GATE_LOGITS, IMAGE, Route, feed, real_values
@@ -82,17 +83,17 @@ class LocalWorkload:
         clock: Callable[[], int] = perf_counter_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take a session that holds the head, where there is one; `clock` counts nanoseconds and never goes back."""
+        """Take a session that holds all programs of some widths; `clock` counts nanoseconds and never goes back."""
         self._session = session
         self._programs = {program.name: program for program in artifact.programs}
         self._clock, self._sleep = clock, sleep
         inputs = (tensor for program in artifact.programs for tensor in program.inputs)
         shape = next(tensor.shape for tensor in inputs if tensor.name == IMAGE)
         noise = np.random.default_rng(IMAGE_SEED).standard_normal(shape, np.float32)
-        self._tensors: dict[str, Array] = {IMAGE: noise}
-        route = Route.of(artifact)
-        self._head = route.head
-        self._thresholds = [0.0] * (len(route.bodies) - 1)
+        self._image: Array = noise
+        self._alone = OneImage(session, noise)
+        self._chains = Route.of(artifact).chains
+        self._thresholds = [0.0] * (len(self._chains) - 1)
 
     takes_turns = True
     most_rests = MOST_RESTS
@@ -105,11 +106,11 @@ class LocalWorkload:
     def run_block(self, programs: Sequence[str], runs: int) -> list[float]:
         """Run the programs one after the other `runs` times; returns milliseconds per run."""
         chain = [self._programs[name] for name in programs]
-        self._provide_inputs(chain[0])
+        given = self._inputs(chain[0])
         samples = []
         with _no_garbage_collection():
             for _ in range(runs):
-                tensors = dict(self._tensors)
+                tensors = dict(given)
                 start = self._clock()
                 for program in chain:
                     outputs = self._session.run(program.name, feed(program, tensors))
@@ -119,18 +120,21 @@ class LocalWorkload:
                 samples.append((self._clock() - start) / 1e6)
         return samples
 
-    def _provide_inputs(self, program: Program) -> None:
-        """Run the head once, for a tail that is timed alone: it reads what the head really gives for this image.
+    def _inputs(self, program: Program) -> dict[str, Array]:
+        """Return the image and, for a program that is timed alone, what those before it really give for this image.
 
-        Not when the workload is opened: that would hide how long the head's very first run takes.
+        They run once, but not when the workload is opened: that would hide how long their very first run takes.
         """
-        missing = any(tensor.name not in self._tensors for tensor in program.inputs)
-        if missing and self._head is not None:
-            self._tensors.update(self._session.run(self._head.name, feed(self._head, self._tensors)))
+        if all(tensor.name == IMAGE for tensor in program.inputs):
+            return {IMAGE: self._image}
+        resident = set(self._session.programs)
+        ways = (chain[: chain.index(program)] for chain in self._chains.values() if program in chain)
+        way = next(way for way in ways if resident.issuperset(before.name for before in way))
+        return self._alone.after(*way)
 
-    def _decide(self, head: Program, outputs: Mapping[str, Array]) -> None:
-        """Do what dynamic inference does between head and body; the body is given, so the result does not matter."""
-        choose(score(real_values(head, outputs, GATE_LOGITS)), self._thresholds)
+    def _decide(self, program: Program, outputs: Mapping[str, Array]) -> None:
+        """Do what dynamic inference does after a gate; what follows is given, so the result does not matter."""
+        choose(score(real_values(program, outputs, GATE_LOGITS)), self._thresholds)
 
     def canary_ms(self) -> float:
         """Return the mean time of an integer product in the nearest caches and a sum over 4 MiB, on one core.

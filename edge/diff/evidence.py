@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,12 @@ from edge.errors import CalibrationError, MeasurementError
 from edge.profiling.history import LONGEST_MS
 from edge.profiling.latency_table import Entry, Run, load_latency
 from edge.profiling.statistics import samples_ms
+from edge.runtime.decisions import Decision, decision_points
 from edge.runtime.policy import positions
 from edge.runtime.predictions import Predictions, load_predictions
 from edge.runtime.route import Route
+
+Item = TypeVar("Item", int, str)
 
 
 class RunKey(NamedTuple):
@@ -70,7 +73,7 @@ class Routed:
         if absent:
             raise CalibrationError(f"the predictions do not hold width {absent[0]}; run dsnet predict again")
         columns = np.searchsorted(widths, point.widths)
-        position = positions(point.policy, predictions.gate_logits, predictions.confidence[:, columns])
+        position = positions(point.policy, predictions.gates, predictions.confidence[:, columns])
         return cls(position, predictions.hit[np.arange(len(position)), columns[position]])
 
 
@@ -86,28 +89,29 @@ class Evidence:
 
     def times(self, key: RunKey) -> dict[int, list[Entry]]:
         """Return the times of one image from end to end, by width: an entry from every run of `key`."""
-        return self._entries(key, self._route(key).end_to_end)
+        return self._entries(key, self.route(key).end_to_end)
 
-    def further_times(self, key: RunKey) -> dict[int, list[Entry]]:
-        """Return what a width takes that runs after another one, by width: an entry from every run of `key`."""
-        return self._entries(key, {width: (body.name,) for width, body in self._route(key).bodies.items()})
+    def alone_times(self, key: RunKey) -> dict[str, list[Entry]]:
+        """Return the times of every program after the head by itself: an entry from every run of `key`."""
+        return self._entries(key, {name: (name,) for path in self.route(key).names.values() for name in path})
 
-    def _route(self, key: RunKey) -> Route:
+    def route(self, key: RunKey) -> Route:
+        """Return the route through the artifact that the runs of a key measured."""
         return Route.of(self.bundle.artifact(key.runtime, key.precision))
 
-    def _entries(self, key: RunKey, units: dict[int, tuple[str, ...]]) -> dict[int, list[Entry]]:
+    def _entries(self, key: RunKey, units: dict[Item, tuple[str, ...]]) -> dict[Item, list[Entry]]:
         """Return the entries of the units that every run has with samples in every block."""
         runs = self.runs[key]
         found = {
-            width: [
+            item: [
                 entry
                 for run in runs
                 for entry in run.entries
                 if tuple(entry.programs) == unit and entry.blocks_ms and all(entry.blocks_ms)
             ]
-            for width, unit in units.items()
+            for item, unit in units.items()
         }
-        return {width: entries for width, entries in found.items() if len(entries) == len(runs)}
+        return {item: entries for item, entries in found.items() if len(entries) == len(runs)}
 
     def of_point(self, point: OperatingPoint) -> Predictions | None:
         """Return the predictions that tell what an operating point of this very bundle does, where there are any."""
@@ -123,7 +127,6 @@ def gather(bundle: Bundle, tables: Sequence[Path] = (), predictions: Sequence[Pa
     """
     found = Evidence(bundle)
     artifacts = {(item.runtime, item.precision, item.sha256) for item in bundle.manifest.artifacts}
-    choices = bundle.manifest.gate.choices if bundle.manifest.gate else []
     for path in tables:
         fitting = [
             run for run in load_latency(path).runs if (run.runtime, run.precision, run.artifact_sha256) in artifacts
@@ -136,12 +139,18 @@ def gather(bundle: Bundle, tables: Sequence[Path] = (), predictions: Sequence[Pa
         loaded = load_predictions(path)
         metadata = loaded.metadata
         owner = metadata.runtime, metadata.precision, metadata.artifact_sha256
-        if owner not in artifacts or metadata.choices != choices:
+        if owner not in artifacts or metadata.decisions != _decisions(bundle, loaded):
             raise CalibrationError(f"{path}: not of {bundle.place}; run dsnet predict again with that bundle")
         if metadata.artifact_sha256 in found.predictions:
             raise CalibrationError(f"{path}: a second file for {metadata.runtime} {metadata.precision}; leave one out")
         found.predictions[metadata.artifact_sha256] = loaded
     return found
+
+
+def _decisions(bundle: Bundle, predictions: Predictions) -> list[Decision]:
+    """Return the decision points of the artifact that answered."""
+    artifact = bundle.artifact(predictions.metadata.runtime, predictions.metadata.precision)
+    return [decision for decision, _ in decision_points(artifact, bundle.manifest.gates)]
 
 
 def same_images(a: Predictions, b: Predictions) -> bool:

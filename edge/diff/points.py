@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import accumulate
 
 import numpy as np
 
 from edge.bundle.manifest import CascadePolicy, OperatingPoint
 from edge.diff.change import Change, NotCompared, Subject, attempted
-from edge.diff.evidence import Evidence, Routed, RunKey, same_images
+from edge.diff.evidence import Evidence, Item, Routed, RunKey, same_images
 from edge.diff.intervals import Mixture, accuracy_change, difference, mean_latency_change, relative_latency_difference
 from edge.diff.matching import common, operating_points
 from edge.errors import MeasurementError
 from edge.profiling.history import LONGEST_MS, SHORTEST_MS
 from edge.profiling.latency_table import Entry
 from edge.runtime.predictions import Predictions
+from edge.runtime.route import added
 
 Blocks = list[list[float]]
 
@@ -60,17 +62,23 @@ class _Side:
         widths, times = self.point.widths, self.evidence.times(key)
         options = [_measured(times, width, f"{place} on {key.place}") for width in widths]
         if isinstance(self.point.policy, CascadePolicy):
-            further = self.evidence.further_times(key)
-            after = [_measured(further, width, f"{place} alone on {key.place}") for width in widths[1:]]
-            options = list(accumulate([options[0], *after], _one_after_the_other))
+            paths, alone = self.evidence.route(key).names, self.evidence.alone_times(key)
+            parts = [
+                [_measured(alone, name, f"{place} alone on {key.place}") for name in names]
+                for names in added([paths[width] for width in widths])[1:]
+            ]
+            options = list(
+                accumulate(parts, lambda before, part: reduce(_one_after_the_other, part, before), initial=options[0])
+            )
         return Mixture(self.routed().position, list(zip(*options, strict=True)))
 
 
-def _measured(times: dict[int, list[Entry]], width: int, where: str) -> list[Blocks]:
-    """Return the blocks of a width in every run."""
-    if width not in times:
-        raise MeasurementError(f"no times of width {width} of {where}; run dsnet profile for all widths")
-    return [entry.blocks_ms for entry in times[width]]
+def _measured(times: dict[Item, list[Entry]], item: Item, where: str) -> list[Blocks]:
+    """Return the blocks of a width or a program in every run."""
+    if item not in times:
+        what = f"width {item}" if isinstance(item, int) else item
+        raise MeasurementError(f"no times of {what} of {where}; run dsnet profile for all widths")
+    return [entry.blocks_ms for entry in times[item]]
 
 
 def _one_after_the_other(first: list[Blocks], second: list[Blocks]) -> list[Blocks]:

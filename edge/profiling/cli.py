@@ -130,7 +130,7 @@ def import_samples(
     """Take times that were measured elsewhere, on an iPhone say, into a latency table.
 
     SAMPLES is CSV with the columns programs and sample_ms (and device, if you like), a line per run, or JSON with
-    samples_ms by program. Calibration needs times of every width end to end: prefix+tail_03, or gate+net_03.
+    samples_ms by program. Calibration needs times of every width end to end: prefix+tail_03, gate+net_03.
     """
     from common.console import print_json
     from edge.bundle.reader import open_bundle

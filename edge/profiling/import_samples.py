@@ -1,7 +1,7 @@
 """Latency measured elsewhere, by Xcode or an app on an iPhone, as a run of the latency table.
 
 CSV: a header `programs,sample_ms` (a column `device` is optional), then one line per timed run; `programs` is one
-program, or a head and a body measured end to end with a plus between them: `prefix+tail_03`.
+program, or all of a width measured end to end with a plus between them: `prefix+tail_03`.
 JSON: {"device": …, "samples_ms": {"tail_03": [1.9, …], "prefix+tail_03": [3.1, …]}}.
 """
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from common import atomic_write
+from edge.bundle.fields import MAX_GATES
 from edge.bundle.manifest import Record, Runtime, Sha256
 from edge.bundle.records import read_record
 from edge.errors import BundleError, MeasurementError
@@ -27,7 +28,7 @@ SustainedSeconds = Annotated[float, Field(gt=0, le=MAX_SUSTAINED_SECONDS)]
 class Entry(Record):
     """The samples of one timed unit: a program alone (`["tail_03"]`) or end to end (`["prefix", "tail_03"]`)."""
 
-    programs: list[str] = Field(min_length=1, max_length=8)
+    programs: list[str] = Field(min_length=1, max_length=MAX_GATES + 1)
     first_run_ms: Milliseconds
     warm_up_runs: Annotated[int, Field(ge=0)]
     blocks_ms: list[list[Milliseconds]]

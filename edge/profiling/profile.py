@@ -83,13 +83,17 @@ def add_run(out: Path, run: Run) -> None:
 
 
 def plan_units(artifact: Artifact, widths: Iterable[int] | None = None) -> list[Unit]:
-    """Return what to time: every program alone, and, behind a gate, each width end to end (head, then body)."""
+    """Return what to time: every program that the widths run, alone, and each width from end to end.
+
+    Raises BundleError naming the widths there are.
+    """
     route = Route.of(artifact)
-    chosen = list(route.bodies) if widths is None else sorted(set(widths))
-    alone: list[Unit] = [(route.body(width).name,) for width in chosen]
-    if route.head is None:
-        return alone
-    return [(route.head.name,), *alone, *(route.end_to_end[width] for width in chosen)]
+    chosen = list(route.paths) if widths is None else sorted(set(widths))
+    for width in chosen:
+        route.path(width)
+    whole: list[Unit] = [route.end_to_end[width] for width in chosen]
+    alone: list[Unit] = [(name,) for unit in whole for name in unit]
+    return list(dict.fromkeys([*alone, *whole]))
 
 
 def resident_programs(artifact: Artifact, units: Iterable[Unit]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from common import sha256_file
-from edge.bundle.manifest import Artifact, OperatingPoint
+from edge.bundle.manifest import OperatingPoint
 from edge.bundle.reader import Bundle
 from edge.calibration.budget import Budget, Condition
 from edge.calibration.inputs import Inputs, Selection, end_to_end_samples
@@ -90,7 +90,9 @@ class Gathered:
     def _section(self, key: str, run: Run, runs: Sequence[Run]) -> Section:
         points = [point for point in self._bundle.manifest.operating_points if _run_of(point, runs) is run]
         inputs = self._inputs(run, points)
-        shown, left_out = _evaluated(points, inputs) if inputs else ([], [f"{p.name}: no predictions" for p in points])
+        shown, left_out = (
+            _evaluated(points, inputs, self._bundle) if inputs else ([], [f"{p.name}: no predictions" for p in points])
+        )
         simulated, reasons = self._simulation([point.point for point in shown])
         return Section(
             key=key,
@@ -119,13 +121,22 @@ class Gathered:
             if sha256 in self._predictions:
                 found, digest = self._predictions[sha256]
                 stand_in = sha256 != run.artifact_sha256
-                return Inputs(run, found, self._macs, self._latency[1], digest, stand_in)
+                return Inputs(
+                    run,
+                    found,
+                    Route.of(self._artifacts[run.artifact_sha256]),
+                    self._macs,
+                    self._latency[1],
+                    digest,
+                    stand_in,
+                )
         return None
 
     def _widths(self, run: Run, predictions: Predictions | None) -> Iterator[StaticWidth]:
-        entries = _end_to_end(self._artifacts[run.artifact_sha256], run)
+        route = Route.of(self._artifacts[run.artifact_sha256])
+        entries = _end_to_end(route, run)
         columns = {width: at for at, width in enumerate(predictions.metadata.widths)} if predictions else {}
-        for index, samples in zip(entries, end_to_end_samples(run, list(entries)), strict=True):
+        for index, samples in zip(entries, end_to_end_samples(run, route, list(entries)), strict=True):
             width = self._bundle.manifest.widths[index]
             yield StaticWidth(
                 index=index,
@@ -138,10 +149,10 @@ class Gathered:
             )
 
 
-def _end_to_end(artifact: Artifact, run: Run) -> dict[int, Entry]:
+def _end_to_end(route: Route, run: Run) -> dict[int, Entry]:
     """Return the entries of whole images by width, narrow → wide, of the widths that were measured."""
     entries = {tuple(entry.programs): entry for entry in run.entries if entry.blocks_ms}
-    found = {width: entries[unit] for width, unit in Route.of(artifact).end_to_end.items() if unit in entries}
+    found = {width: entries[unit] for width, unit in route.end_to_end.items() if unit in entries}
     if not found:
         raise ReportError(f"the run on {run.device} has no end-to-end samples; run dsnet profile again for all widths")
     return found
@@ -159,13 +170,15 @@ def _asked_for(points: Sequence[OperatingPoint]) -> list[Budget]:
     return [Budget(tuple(Condition(limit.statistic, limit.value) for limit in point.limits)) for point in points]
 
 
-def _evaluated(points: Sequence[OperatingPoint], inputs: Inputs) -> tuple[list[DynamicPoint], list[str]]:
+def _evaluated(
+    points: Sequence[OperatingPoint], inputs: Inputs, bundle: Bundle
+) -> tuple[list[DynamicPoint], list[str]]:
     """Return what each point does on a run and its predictions, and why some cannot be evaluated on them."""
     table = LatencyTable(format="", runs=[inputs.run])
     shown, left_out = [], []
     for point in points:
         try:
-            evaluation = evaluate_point(point, inputs.predictions, table, inputs.macs)
+            evaluation = evaluate_point(point, inputs.predictions, table, bundle)
         except CalibrationError as error:
             left_out.append(f"{point.name}: {error}")
             continue

@@ -119,8 +119,9 @@ def _facts(report: Report) -> Iterator[str]:
     yield f"{len(report.manifest.widths)} widths"
     yield f"{len(model.classes)} classes"
     yield f"{model.input_size}×{model.input_size} pixels"
-    if report.manifest.gate:
-        yield f"{report.manifest.gate.kind} gate"
+    kinds = [gate.kind for gate in report.manifest.gates]
+    if kinds:
+        yield f"{kinds[0]} gate" if len(kinds) == 1 else f"{len(kinds)} {kinds[0]} gates"
 
 
 def _device_facts(section: Section) -> Iterator[str]:

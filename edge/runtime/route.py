@@ -7,7 +7,7 @@ no gate              net_05
 A stage or tail reads the features of the program before it, a net the image.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,11 @@ class Route:
         """Return the names of the programs that an image passes through, by the width that answers it."""
         return {width: tuple(program.name for program in chain) for width, chain in self.chains.items()}
 
+    @property
+    def names(self) -> dict[int, tuple[str, ...]]:
+        """Return the names of what runs after the head, by width."""
+        return {width: tuple(program.name for program in path) for width, path in self.paths.items()}
+
     def reads_features(self, widths: Iterable[int]) -> bool:
         """Return whether these widths need the head's output, whoever chooses between them."""
         return any(tensor.name != IMAGE for width in widths for tensor in self.path(width)[0].inputs)
@@ -60,6 +65,20 @@ def _after_head(artifact: Artifact, width: int) -> tuple[Program, ...]:
     return tuple(
         program for program in artifact.programs if width in program.widths and program.role not in ("prefix", "gate")
     )
+
+
+def added(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return what each of several paths adds that run one after the other on one image.
+
+    A program need not run again after the very programs that ran before it on a path already gone.
+    """
+    ran: set[tuple[str, ...]] = set()
+    found = []
+    for path in paths:
+        ways = [path[: at + 1] for at in range(len(path))]
+        found.append(tuple(way[-1] for way in ways if way not in ran))
+        ran.update(ways)
+    return found
 
 
 def feed(program: Program, tensors: Mapping[str, Array]) -> dict[str, Array]:

@@ -72,7 +72,7 @@ def predictions_of(bundle: Bundle, images: int = 400, seed: int = 0, **changes: 
         "precision": artifact.precision,
         "artifact_sha256": artifact.sha256,
         "widths": [0, 1],
-        "choices": [0, 1],
+        "decisions": [{"widths": [0, 1], "choices": [0, 1]}],
         "data": "images",
         "data_sha256": "a" * 64,
         **changes,

@@ -76,7 +76,10 @@ def test_missing_inputs_and_folders_are_told_apart(case: Case, capsys: pytest.Ca
             "the most feasible is 1000 images/s (always width 0); lower it to at most 1000",
         ),
         (["--budget", "accuracy>=99.9%"], "cannot be kept: even with the best width for each image it is"),
-        (["--budget", "2ms", "--policy", "dice"], "unknown policy 'dice'; valid for --policy: thresholds, utility"),
+        (
+            ["--budget", "2ms", "--policy", "dice"],
+            "unknown policy 'dice'; valid for --policy: thresholds, tree, utility",
+        ),
         (["--budget", "2ms", "--confidence", "95"], "--confidence 95 must be at least 0.5 and below 1"),
         ([], "give either --budget, such as 8ms, or --sweep with a number of budgets"),
         (["--budget", "2ms", "--sweep", "3"], "give either --budget"),

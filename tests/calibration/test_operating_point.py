@@ -22,9 +22,12 @@ from edge.calibration.inputs import end_to_end_samples
 from edge.errors import BundleError, CalibrationError
 from edge.profiling.latency_table import FORMAT, LatencyTable, load_latency, save_latency
 from edge.runtime.predictions import load_predictions, save_predictions
+from edge.runtime.route import Route
 from tests.calibration.cases import OTHER_SHA256, Case, entry_of, predictions_of, run_of
+from tests.runtime import golden
+from tests.runtime.recording import SIDE_GATE, artifact, net
 
-MACS = {0: 1952, 1: 2304}
+ROUTE = Route.of(golden.artifact())
 
 
 def write_runs(case: Case, *changes: dict[str, object]) -> None:
@@ -58,7 +61,8 @@ def test_a_point_names_the_artifact_and_files_it_came_from(case: Case) -> None:
 
 
 def test_all_blocks_of_the_end_to_end_samples_count_and_nothing_else(case: Case) -> None:
-    samples = end_to_end_samples(load_inputs(case.bundle, case.latency, case.predictions).run, [0, 1])
+    run = load_inputs(case.bundle, case.latency, case.predictions).run
+    samples = end_to_end_samples(run, ROUTE, [0, 1])
     assert [values.tolist() for values in samples] == [[0.9, 1.0, 1.1, 1.0], [2.9, 3.0, 3.1, 3.0]]
 
 
@@ -69,7 +73,7 @@ def test_turns_count_where_widths_change_and_not_where_one_answers_all(case: Cas
     ]
     write_runs(case, {"entries": entries})
     inputs = load_inputs(case.bundle, case.latency, case.predictions)
-    found = calibration.Case.of(inputs.run, inputs.predictions, MACS)
+    found = calibration.Case.of(inputs.run, inputs.predictions, inputs.route, inputs.macs)
     assert [option.samples.tolist() for option in found.choices()] == [[1.0, 1.5], [2.0, 3.0]]
     assert [found.single(width).samples.tolist() for width in (0, 1)] == [[1.0], [2.0]]
 
@@ -78,7 +82,9 @@ def test_samples_of_a_side_gate_count_too(case: Case) -> None:
     entries = [entry_of(["gate", f"net_{width:02d}"], [[float(width + 5)]]) for width in (0, 1)]
     write_runs(case, {"entries": entries})
     run = load_inputs(case.bundle, case.latency, case.predictions).run
-    assert [values.tolist() for values in end_to_end_samples(run, [0, 1])] == [
+    assert [
+        values.tolist() for values in end_to_end_samples(run, Route.of(artifact(SIDE_GATE, net(0), net(1))), [0, 1])
+    ] == [
         [5],
         [6],
     ]
@@ -101,7 +107,7 @@ def test_thresholds_survive_the_manifest_and_route_images_as_counted(case: Case)
 def test_evaluation_on_the_calibration_images_repeats_the_points_own_numbers(case: Case) -> None:
     inputs = load_inputs(case.bundle, case.latency, case.predictions)
     point = operating_point(inputs, parse_budget("2ms"))
-    found = evaluate_point(point, inputs.predictions, load_latency(case.latency), MACS)
+    found = evaluate_point(point, inputs.predictions, load_latency(case.latency), case.bundle)
     assert (found.shares, found.accuracy.value) == (point.shares, point.calibration_accuracy)
     assert (found.mean_ms.value, found.limits[0].value) == pytest.approx(
         (point.expected_mean_ms, point.limits[0].expected)
@@ -111,7 +117,7 @@ def test_evaluation_on_the_calibration_images_repeats_the_points_own_numbers(cas
 def test_evaluation_on_unseen_images_counts_their_own_hits(case: Case) -> None:
     point = operating_point(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms"))
     unseen = predictions_of(case.bundle, images=1000, seed=1)
-    found = evaluate_point(point, unseen, load_latency(case.latency), MACS)
+    found = evaluate_point(point, unseen, load_latency(case.latency), case.bundle)
     wide = score(unseen.gate_logits) > point.policy.thresholds[0]
     assert found.images == 1000
     assert found.accuracy.value == pytest.approx(np.where(wide, unseen.hit[:, 1], unseen.hit[:, 0]).mean())
@@ -122,7 +128,7 @@ def test_evaluation_refuses_predictions_of_another_bundle(case: Case) -> None:
     point = operating_point(load_inputs(case.bundle, case.latency, case.predictions), parse_budget("2ms"))
     stranger = predictions_of(case.bundle, artifact_sha256=OTHER_SHA256)
     with pytest.raises(CalibrationError, match="but the predictions are of ffffffffffff"):
-        evaluate_point(point, stranger, load_latency(case.latency), MACS)
+        evaluate_point(point, stranger, load_latency(case.latency), case.bundle)
 
 
 def test_predictions_of_another_bundle_are_refused_with_the_command_to_run_again(case: Case) -> None:
@@ -153,7 +159,7 @@ def test_a_run_of_a_bundle_converted_before_does_not_stand_in_the_way(case: Case
     inputs = load_inputs(case.bundle, case.latency, case.predictions)
     assert inputs.run.artifact_sha256 == case.bundle.artifact().sha256
     point = operating_point(inputs, parse_budget("2ms"))
-    assert evaluate_point(point, inputs.predictions, load_latency(case.latency), MACS).images == 400
+    assert evaluate_point(point, inputs.predictions, load_latency(case.latency), case.bundle).images == 400
 
 
 def test_an_incomplete_run_is_refused(case: Case) -> None:
@@ -163,16 +169,23 @@ def test_an_incomplete_run_is_refused(case: Case) -> None:
 
 def test_a_run_without_samples_of_a_width_is_refused(case: Case) -> None:
     write_runs(case, {"entries": [entry_of(["prefix", "tail_00"], [[1.0]])]})
+    run = load_inputs(case.bundle, case.latency, case.predictions).run
     with pytest.raises(CalibrationError, match="no end-to-end samples of widths 1; run dsnet profile again"):
-        end_to_end_samples(load_inputs(case.bundle, case.latency, case.predictions).run, [0, 1])
+        end_to_end_samples(run, ROUTE, [0, 1])
 
 
 def test_a_precision_the_bundle_does_not_have_is_refused_with_what_there_is(case: Case) -> None:
     assert "no litert wi8 artifact; the bundle has: litert int8" in refusal(case, Selection(precision="wi8"))
 
 
+def test_a_tree_of_one_gate_is_refused_since_thresholds_are_that(case: Case) -> None:
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    with pytest.raises(CalibrationError, match="one gate, .*; valid here: --policy thresholds, utility, cascade$"):
+        operating_point(inputs, parse_budget("2ms"), kind="tree")
+
+
 def test_predictions_without_gate_logits_leave_a_cascade_only(case: Case) -> None:
-    found = predictions_of(case.bundle, choices=[])
+    found = predictions_of(case.bundle, decisions=[])
     save_predictions(case.predictions, replace(found, gate_logits=found.gate_logits[:, :0]))
     whole = [entry_of(["prefix", f"tail_{width:02d}"], [[1.0 + 2 * width]]) for width in (0, 1)]
     entries = [entry_of(["tail_01"], [[1.5]]), *whole]

@@ -12,7 +12,8 @@ from edge.calibration.policies import single_width
 from edge.calibration.policies.cascade import every_chain
 from edge.calibration.policies.utility import regressions
 from edge.errors import CalibrationError
-from edge.runtime.policy import first_width, next_width, right_chance
+from edge.runtime.decisions import Decision, GateLogits
+from edge.runtime.policy import decided, next_width, right_chance, start
 
 WIDTHS = (0, 4, 9)
 BUDGETS = ["2ms", "p95<=3.5ms", "images/s>=400", "macs<=250M", "mean<=2.2ms,p99<=4.2ms", "accuracy>=60%"]
@@ -34,13 +35,17 @@ def simulated(images: int = 3000, seed: int = 0) -> Case:
     times = [1.0, 2.0, 3.5]
     return Case(
         widths=WIDTHS,
-        gate_logits=(seen * np.array([-1.0, -0.3, 0.3, 1.0])).astype(np.float32),
+        gates=GateLogits(
+            (Decision(widths=list(WIDTHS), choices=[0, 3, 6, 9]),),
+            (seen * np.array([-1.0, -0.3, 0.3, 1.0])).astype(np.float32),
+        ),
         hits=felt < strength,
         confidences=(0.1 + 0.9 * sure).astype(np.float32),
         steady=(gated := tuple(blocks(ms, random) for ms in times)),
         chosen=gated,
         unasked=gated,
-        further=tuple(blocks(0.8 * ms, random) for ms in times),
+        paths=tuple((f"tail_{width:02d}",) for width in WIDTHS),
+        alone={f"tail_{width:02d}": blocks(0.8 * ms, random) for width, ms in zip(WIDTHS, times, strict=True)},
         macs=(100_000_000, 200_000_000, 400_000_000),
     )
 
@@ -86,7 +91,7 @@ def test_a_cascade_costs_every_width_that_ran_and_answers_with_the_last() -> Non
     routing = route(policy, case)
     assert routing.choice.tolist() == [0 if stood else 1 for stood in stands]
     assert routing.hit.tolist() == np.where(stands, case.hits[:, 0], case.hits[:, 2]).tolist()
-    both = np.mean(case.unasked[0]) + np.mean(case.further[2])
+    both = np.mean(case.unasked[0]) + np.mean(case.alone["tail_09"])
     assert routing.options[1].samples.mean() == pytest.approx(both, rel=1e-9)
     assert routing.options[1].macs == 500_000_000
 
@@ -109,7 +114,7 @@ def test_a_cascade_runs_in_the_session_as_it_is_routed() -> None:
     assert isinstance(found, CascadePolicy)
     routing = route(found, case)
     for image in range(case.images):
-        ran = [first_width(found, None)]
+        ran = [int(start(found))]
         while (
             following := next_width(found, ran[-1], saying(case.confidences[image, WIDTHS.index(ran[-1])]))
         ) is not None:
@@ -123,7 +128,7 @@ def saying(confidence: float) -> np.ndarray:  # type: ignore[type-arg]
 
 
 def test_a_width_that_was_not_measured_alone_cannot_come_second() -> None:
-    case = replace(simulated(images=20), further=((), (), ()))
+    case = replace(simulated(images=20), alone={})
     with pytest.raises(CalibrationError, match="no samples of widths 9 alone, which a cascade adds"):
         route(CascadePolicy(widths=[0, 9], confidences=[0.5]), case)
     assert len(KINDS["cascade"](case, parse_budget("2ms")).policy.widths) == 1
@@ -180,16 +185,16 @@ def test_utility_routes_by_the_chance_of_being_right_less_the_price() -> None:
     found = KINDS["utility"](case, parse_budget("2ms")).policy
     assert isinstance(found, UtilityPolicy)
     for image in range(50):
-        logits = case.gate_logits[image].astype(np.float64)
+        logits = case.gates.logits[image].astype(np.float64)
         chances = [1 / (1 + np.exp(-(np.dot(w, logits) + b))) for w, b in zip(found.weights, found.biases, strict=True)]
         best = int(np.argmax(np.array(chances) - found.penalties))
-        assert first_width(found, case.gate_logits[image]) == found.widths[best]
+        assert decided(found, case.gates.logits[image]) == found.widths[best]
 
 
 def test_the_chances_of_being_right_are_calibrated() -> None:
     case = simulated(images=20_000)
-    weights, biases = regressions(case.gate_logits, case.hits)
-    chances = right_chance(case.gate_logits, weights, biases)
+    weights, biases = regressions(case.gates.logits, case.hits)
+    chances = right_chance(case.gates.logits, weights, biases)
     for column in range(3):
         for low in (0.2, 0.4, 0.6, 0.8):
             inside = (chances[:, column] >= low) & (chances[:, column] < low + 0.2)
@@ -200,9 +205,9 @@ def test_the_chances_of_being_right_are_calibrated() -> None:
 
 def test_widths_that_are_always_right_do_not_break_the_regression() -> None:
     case = simulated(images=100)
-    weights, biases = regressions(case.gate_logits, np.ones_like(case.hits))
+    weights, biases = regressions(case.gates.logits, np.ones_like(case.hits))
     assert np.isfinite(weights).all() and np.isfinite(biases).all()
-    assert right_chance(case.gate_logits, weights, biases).min() > 0.9
+    assert right_chance(case.gates.logits, weights, biases).min() > 0.9
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "thresholds"])

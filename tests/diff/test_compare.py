@@ -87,9 +87,8 @@ def test_an_operating_point_does_what_its_evaluation_says(old: Release, worse: R
     found = diff_bundles(old.evidence, worse.evidence)
     for release, side in ((old, "a"), (worse, "b")):
         predictions, table = load_predictions(release.predictions), load_latency(release.latency)
-        macs = {width.index: width.macs for width in release.bundle.manifest.widths}
         for point in release.bundle.manifest.operating_points:
-            evaluation = evaluate_point(point, predictions, table, macs)
+            evaluation = evaluate_point(point, predictions, table, release.bundle)
             assert getattr(change_of(found, "accuracy", point=point.name), side) == evaluation.accuracy.value
             mean_ms = getattr(change_of(found, "latency", point=point.name), side)
             assert mean_ms == pytest.approx(evaluation.mean_ms.value)
@@ -293,7 +292,7 @@ def test_measurements_of_another_bundle_are_refused(old: Release, equal: Release
 
 
 def test_predictions_of_another_gate_are_refused(old: Release) -> None:
-    write_predictions(old, choices=[0, 2])
+    write_predictions(old, decisions=[{"widths": [0, 1], "choices": [0, 2]}])
     assert "run dsnet predict again with that bundle" in refusal(old, [], [old.predictions])
 
 

@@ -40,10 +40,10 @@ def artifact(*programs: Program) -> Artifact:
 
 
 def net(width: int) -> Program:
-    return Program(name=f"net_{width:02d}", role="net", width=width, inputs=[IMAGE], outputs=[LOGITS])
+    return Program(name=f"net_{width:02d}", role="net", widths=[width], inputs=[IMAGE], outputs=[LOGITS])
 
 
-SIDE_GATE = Program(name="gate", role="gate", inputs=[IMAGE], outputs=[GATE_LOGITS])
+SIDE_GATE = Program(name="gate", role="gate", widths=[0, 1], inputs=[IMAGE], outputs=[GATE_LOGITS])
 
 
 def bright_is_hard(program: str, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -6,6 +6,7 @@ import pytest
 from edge.bundle.manifest import Manifest
 from edge.errors import BundleError
 from edge.runtime import ImageError, LiteRtSession, Predictions, Preprocessing, open_labelled, predict_images
+from edge.runtime.decisions import Decision
 from tests.runtime import golden
 from tests.runtime.pictures import CLASSES, write_pictures
 from tests.runtime.recording import RecordingSession, artifact, bright_is_hard, net
@@ -20,7 +21,7 @@ def predict(folder: Path, **options) -> Predictions:  # type: ignore[no-untyped-
 
 
 def without_gate() -> Manifest:
-    return golden.bundle().manifest.model_copy(update={"gate": None})
+    return golden.bundle().manifest.model_copy(update={"gates": []})
 
 
 def test_every_image_gets_the_answers_of_every_width(tmp_path: Path) -> None:
@@ -44,7 +45,11 @@ def test_every_image_gets_the_answers_of_every_width(tmp_path: Path) -> None:
 def test_the_metadata_names_bundle_and_data(tmp_path: Path) -> None:
     metadata = predict(write_pictures(tmp_path / "set")).metadata
     assert metadata.artifact_sha256 == golden.artifact().sha256
-    assert (metadata.widths, metadata.choices, metadata.data) == ([0, 1], [0, 1], "set")
+    assert (metadata.widths, metadata.decisions, metadata.data) == (
+        [0, 1],
+        [Decision(widths=[0, 1], choices=[0, 1])],
+        "set",
+    )
 
 
 def test_the_data_digest_follows_contents_names_and_labels(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The predictions file: what is written is read back, and nothing else is believed."""
 
 import io
+import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import CalibrationError
+from edge.runtime.decisions import Decision
 from edge.runtime.predictions import FORMAT, Metadata, Predictions, load_predictions, save_predictions
 
-N, CHOICES, WIDTHS = 5, [0, 2], [0, 1, 2]
+N, WIDTHS = 5, [0, 1, 2]
+DECISIONS = [Decision(widths=WIDTHS, choices=[0, 2])]
 ARRAYS = ("gate_logits", "hit", "loss", "confidence", "label")
 
 
@@ -26,12 +29,12 @@ def example(**changes: Any) -> Predictions:
         precision="int8",
         artifact_sha256="0" * 64,
         widths=WIDTHS,
-        choices=CHOICES,
+        decisions=DECISIONS,
         data="images",
         data_sha256="1" * 64,
     )
     arrays: dict[str, Any] = {
-        "gate_logits": random.standard_normal((N, len(CHOICES))).astype(np.float32),
+        "gate_logits": random.standard_normal((N, 2)).astype(np.float32),
         "hit": random.random((N, len(WIDTHS))) < 0.5,
         "loss": random.random((N, len(WIDTHS))).astype(np.float32),
         "confidence": (1 - random.random((N, len(WIDTHS)))).astype(np.float32),
@@ -61,6 +64,10 @@ def metadata_with(**changes: object) -> bytes:
     return npy(np.frombuffer(changed.model_dump_json().encode(), np.uint8))
 
 
+def decision(widths: list[int]) -> Decision:
+    return Decision(widths=widths, choices=[0, 2])
+
+
 def write(path: Path, content: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in content.items():
@@ -88,7 +95,7 @@ def test_files_of_plain_numpy_are_read(tmp_path: Path) -> None:
 
 def test_gateless_predictions_hold_no_logits(tmp_path: Path) -> None:
     gateless = example(
-        metadata=example().metadata.model_copy(update={"choices": []}), gate_logits=np.zeros((N, 0), np.float32)
+        metadata=example().metadata.model_copy(update={"decisions": []}), gate_logits=np.zeros((N, 0), np.float32)
     )
     save_predictions(tmp_path / "p.npz", gateless)
     assert load_predictions(tmp_path / "p.npz").gate_logits.shape == (N, 0)
@@ -96,8 +103,18 @@ def test_gateless_predictions_hold_no_logits(tmp_path: Path) -> None:
 
 def test_files_of_the_first_format_are_to_be_made_again(tmp_path: Path) -> None:
     path = write(tmp_path / "p.npz", members(confidence=None, metadata=metadata_with(format="dsnet-predictions/1")))
-    with pytest.raises(CalibrationError, match=r"dsnet-predictions/2 has .*: run dsnet predict again$"):
+    with pytest.raises(CalibrationError, match=r"dsnet-predictions/3 has .*: run dsnet predict again$"):
         load_predictions(path)
+
+
+def test_files_of_the_second_format_are_read_as_one_decision_that_all_widths_come_through(tmp_path: Path) -> None:
+    second = {
+        **example().metadata.model_dump(exclude={"decisions"}),
+        "format": "dsnet-predictions/2",
+        "choices": [0, 2],
+    }
+    metadata = npy(np.frombuffer(json.dumps(second).encode(), np.uint8))
+    assert load_predictions(write(tmp_path / "p.npz", members(metadata=metadata))).metadata == example().metadata
 
 
 def test_later_minor_fields_are_kept(tmp_path: Path) -> None:
@@ -111,8 +128,8 @@ CLAIMING_8_TERABYTES = npy(example().loss).replace(b"(5, 3), }      ", b"(5, 399
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (members(loss=None), "/2 has gate_logits, hit, loss, confidence, label, metadata, each once"),
-        ({**members(), "extra.npy": b""}, "'extra.npy'; dsnet-predictions/2 has"),
+        (members(loss=None), "/3 has gate_logits, hit, loss, confidence, label, metadata, each once"),
+        ({**members(), "extra.npy": b""}, "'extra.npy'; dsnet-predictions/3 has"),
         (members(loss=npy(example().loss.astype(np.float64))), "loss is <f8 of shape [5, 3]; expected <f4"),
         (members(loss=npy(np.array([{}], object))), "loss does not start as an array"),
         (members(loss=b"not an array"), "loss does not start as an array"),
@@ -126,10 +143,14 @@ CLAIMING_8_TERABYTES = npy(example().loss).replace(b"(5, 3), }      ", b"(5, 399
         (members(confidence=npy(np.full((N, 3), np.nan, np.float32))), "confidence of 5 images is not above 0"),
         (members(label=npy(np.full(N, -1, np.int32))), "label -1 is negative"),
         (members(hit=npy(example().hit)[:-1] + b"\x07"), "hit holds bytes other than 0 and 1"),
-        (members(metadata=metadata_with(format="dsnet-predictions/3")), "predictions/3 is newer than this reader"),
+        (members(metadata=metadata_with(format="dsnet-predictions/4")), "predictions/4 is newer than this reader"),
         (members(metadata=metadata_with(format="something/1")), "format is 'something/1'"),
         (members(metadata=metadata_with(widths=[0, 1])), "hit is bool of shape [5, 3]"),
         (members(metadata=metadata_with(widths=[2, 1, 0])), "widths [2, 1, 0] must be ascending"),
+        (members(metadata=metadata_with(decisions=[])), "ask for float32 of shape [5, 0]"),
+        (members(metadata=metadata_with(decisions=[decision([0, 1])])), "not all come through as many decisions"),
+        (members(metadata=metadata_with(decisions=[decision([0, 1, 2, 3])])), "do not come there along one way"),
+        (members(metadata=metadata_with(decisions=[decision([2, 1])])), "must be ascending widths"),
         (members(metadata=metadata_with(artifact_sha256="x")), "artifact_sha256"),
         (members(metadata=npy(np.frombuffer(b"{", np.uint8))), "metadata: not JSON"),
     ],

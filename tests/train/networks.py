@@ -1,11 +1,15 @@
 """Small networks and images that the training tests share."""
 
+from dataclasses import replace
+
 import torch
 from torch.utils.data import TensorDataset
 
 from train import GateSpec, StageSpec, SupernetSpec
 from train.config import AugmentConfig, SupernetStageConfig
 from train.data import ImageSet
+from train.initialise import initial_supernet
+from train.supernet import Supernet
 
 MICRO = SupernetSpec(
     name="micro",
@@ -62,6 +66,25 @@ MICRO_VIT = SupernetSpec(
 )
 """Three widths that slice embedding, heads and MLP, a training-only largest, a gate."""
 
+MICRO_GATES = replace(
+    MICRO,
+    name="micro_gates",
+    stages=(MICRO.stages[0], StageSpec((4, 8, 12), depth=2, stride=1), StageSpec((6, 10, 16), depth=1, stride=2)),
+    gates=(GateSpec(stage=1, choices=(0, 2)), GateSpec(stage=2, choices=(0, 1, 2), reach=1)),
+)
+"""MICRO with a second gate: seven paths, four of which the gates choose between."""
+
+MICRO_VIT_GATES = replace(
+    MICRO_VIT,
+    name="micro_vit_gates",
+    stages=(
+        *MICRO_VIT.stages,
+        StageSpec((8, 16), depth=1, stride=1, kernel=1, heads=(1, 2), head_size=8, hidden=(8, 32), widens=True),
+    ),
+    gates=(*MICRO_VIT.gates, GateSpec(stage=2, choices=(0, 1), reach=1)),
+)
+"""A transformer whose second gate decides on another number of embeddings: five paths."""
+
 MICRO_STAGE = SupernetStageConfig(
     epochs=16,
     batch_size=15,
@@ -78,6 +101,22 @@ def normal_images(spec: SupernetSpec, count: int, seed: int = 0) -> torch.Tensor
     """Return normalised images (count, 3, r, r) of Gaussian noise."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, 3, spec.resolution, spec.resolution, generator=generator)
+
+
+def coloured_noise(spec: SupernetSpec, count: int, seed: int = 0) -> torch.Tensor:
+    """Return normalised images (count, 3, r, r) of noise, each of a colour of its own."""
+    colours = torch.randn(count, 3, 1, 1, generator=torch.Generator().manual_seed(seed + 1))
+    return normal_images(spec, count, seed) + 2 * colours
+
+
+def decisive(spec: SupernetSpec, seed: int = 5) -> Supernet:
+    """Return an untrained network whose gates send `coloured_noise` to several widths."""
+    model = initial_supernet(spec, seed=0)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in (weight for gate in model.gates for weight in gate.parameters()):
+            weight.normal_(0, 1, generator=generator)
+    return model
 
 
 def coloured_images(count: int, seed: int = 0) -> ImageSet:

@@ -55,8 +55,8 @@ def every_chain(case: Case) -> Iterator[Chains]:
     """Yield every cascade that is tried, single widths among them."""
     for column, width in enumerate(case.widths):
         yield Chains((width,), np.zeros((1, 0)), np.ones((1, 1)), np.array([case.hits[:, column].sum()]))
-    measured = [bool(blocks) for blocks in case.further]
     columns = range(len(case.widths))
+    measured = [case.is_measured_alone(column) for column in columns]
     for narrow, wide in itertools.combinations(columns, 2):
         if measured[wide]:
             yield _pairs(case, narrow, wide)

@@ -33,7 +33,7 @@ def _search(case: Case, budget: Budget) -> tuple[Fitted, float]:
     """Return the best rule that asks the gate, and its worth (`Needs.worth`)."""
     needs = Needs.of(budget, case.choices(), case.images)
     price = None if needs.least_hits is None else needs.mean_ms
-    problem = Problem(score(case.gate_logits), case.hits, needs.costs, needs.limits, needs.least_hits, price)
+    problem = Problem(score(case.gates.first), case.hits, needs.costs, needs.limits, needs.least_hits, price)
     solution = calibrate(problem)
     widths = [case.widths[column] for column in solution.columns]
     worth = float(solution.hits) if solution.mean_price is None else -solution.mean_price
