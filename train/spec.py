@@ -382,7 +382,7 @@ def _fields(kind: type[SupernetSpec | StageSpec | GateSpec | SideGateSpec], valu
 
 def _with_gates(values: Any) -> Any:
     """Return the fields of a spec with `gates`, where it was written with its one `gate`, or none."""
-    if not isinstance(values, dict) or "gate" not in values:
+    if not isinstance(values, dict) or "gate" not in values or "gates" in values:
         return values
     gates = [] if values["gate"] is None else [values["gate"]]
     return {("gates" if name == "gate" else name): gates if name == "gate" else value for name, value in values.items()}

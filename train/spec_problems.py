@@ -135,9 +135,9 @@ def _path_problems(spec: "SupernetSpec") -> list[str]:
             return [f"gate at stage {gate.stage}: reach {gate.reach} is not within 0…{MAX_WIDTHS}"]
     counts, reaches = spec.part_counts, [gate.reach for gate in spec.gates[1:]]
     for gate, before, count in zip(spec.gates[1:], counts, counts[1:], strict=False):
-        if gate.reach is not None and before - 1 - gate.reach >= count:
-            entry, stage = before - 1, gate.stage
-            return [f"gate at stage {stage}: reach {gate.reach} leads from entry {entry} to none of its {count}"]
+        if gate.reach is not None and abs(before - count) > gate.reach:
+            numbers = f"its {count} entries and the {before} before"
+            return [f"gate at stage {gate.stage}: reach {gate.reach}; {numbers} differ by more, so some are on no path"]
     if (found := path_count(counts, reaches)) > MAX_WIDTHS:
         return [f"{found} paths through the gates' widths; at most {MAX_WIDTHS}, so lower a gate's reach"]
     return []

@@ -93,10 +93,19 @@ def test_gates_that_do_not_fit_together_are_refused(gates: tuple[GateSpec, ...],
     assert message in str(refused.value)
 
 
-def test_a_part_too_narrow_for_what_comes_in_is_refused() -> None:
-    stages = (StageSpec((8, 16, 24, 32), 1, 1), StageSpec((8, 16), 1, 2))
-    with pytest.raises(SpecError, match="gate at stage 1: reach 1 leads from entry 3 to none of its 2"):
+@pytest.mark.parametrize("counts", [(4, 2), (2, 4)])
+def test_a_reach_that_leaves_entries_on_no_path_is_refused(counts: tuple[int, int]) -> None:
+    channels = (8, 16, 24, 32)
+    stages = tuple(StageSpec(channels[:count], 1, 1 + place) for place, count in enumerate(counts))
+    numbers = f"its {counts[1]} entries and the {counts[0]} before"
+    with pytest.raises(SpecError, match=f"gate at stage 1: reach 1; {numbers} differ by more, so some are on no path"):
         replace(TWO_GATES, stages=stages, gates=(GateSpec(0, (0, 1)), GateSpec(1, (0, 1), 1)))
+
+
+def test_a_spec_with_both_one_gate_and_several_is_refused() -> None:
+    text = TWO_GATES.to_json().replace('"gates"', '"gate":null,"gates"')
+    with pytest.raises(SpecError, match="unknown field 'gate' in the spec"):
+        SupernetSpec.from_json(text)
 
 
 def test_too_many_paths_are_refused_before_they_are_listed() -> None:
