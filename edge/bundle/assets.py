@@ -29,7 +29,7 @@ class Sizes:
     bytes: int
     """Of the artifact and its weights files."""
     separate_bytes: int
-    """Of a plain file for each width, the gate in each."""
+    """Of a plain file for each width, its gates in each."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _files(manifest: Manifest) -> list[str]:
 
 
 def _manifest(bundle: Bundle, parts: Sequence[Part]) -> Manifest:
-    """Return the manifest of the smaller bundle: widths keep their indices, and the gate its choices."""
+    """Return the manifest of the smaller bundle: widths keep their indices, and gates their choices."""
     points = [point for point in bundle.manifest.operating_points if misfit(point, parts) is None]
     mark = {"manifest_sha256": sha256_file(bundle.root / MANIFEST_NAME)}
     return bundle.manifest.model_copy(

@@ -160,7 +160,9 @@ class TreeReader {
 
   std::unique_ptr<const Policy> read(const Json& root) && {
     const auto positions = read_node(root, 0).positions;
-    if (positions.size() != widths_.size()) throw UserError(kPlace + ": every width must be in the tree, and no other");
+    if (positions.size() != widths_.size())
+      throw UserError(kPlace + ": the tree ends with " + std::to_string(positions.size()) + " of " +
+                      std::to_string(widths_.size()) + " widths; name those that it ends with, and no others");
     return std::make_unique<TreePolicy>(std::move(widths_), std::move(questions_), std::move(nodes_));
   }
 
@@ -177,6 +179,7 @@ class TreeReader {
     const auto found = std::find(widths_.begin(), widths_.end(), width);
     if (!width || found == widths_.end())
       throw UserError(kPlace + ": next: expected nodes, or widths that the policy has, found " + shown(value));
+    if (++leaves_ > kMaxWidth + 1) throw UserError(kPlace + ": a tree may end with 256 widths at most");
     const auto position = static_cast<std::size_t>(found - widths_.begin());
     return {{position, std::nullopt}, {position}};
   }
@@ -206,6 +209,7 @@ class TreeReader {
   std::vector<std::uint64_t> widths_;
   std::vector<Question> questions_;
   std::vector<TreePolicy::Node> nodes_;
+  std::uint64_t leaves_ = 0;
 };
 
 std::unique_ptr<const Policy> read_tree(const Fields& fields) {

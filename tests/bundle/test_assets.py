@@ -333,3 +333,21 @@ def test_a_narrower_file_that_is_not_the_same_network_is_never_written(
     status, _, err = dsnet("android-assets", golden / "bundle", "--widths", "1", "--out", tmp_path / "assets")
     assert (status, "width 1 of litert int8 would not be the same without the other widths" in err) == (2, True), err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_fewer_widths_of_several_gates_keep_the_programs_that_serve_them(
+    assets: Callable[..., tuple[Bundle, dict[str, Any]]], precision: str
+) -> None:
+    written, _ = assets(NETWORKS / "two_gates", "--precision", precision, "--widths", "0,1,4")
+    artifact = written.artifact("executorch", precision)
+    assert {program.name: program.widths for program in artifact.programs} == {
+        "prefix": [0, 1, 4],
+        "stage_1_00": [0, 1],
+        "stage_1_01": [4],
+        "tail_00_00": [0],
+        "tail_00_01": [1],
+        "tail_01_02": [4],
+    }
+    failed = [check for check in verify(written.root) if check.outcome == "fail"]
+    assert not failed, failed

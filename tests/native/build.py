@@ -2,7 +2,8 @@
 
 networks/first, networks/second   bundles of the golden supernet with two sets of weights, alike but for those
 networks/kernels                  a bundle of a network like it with kernels of two sizes
-routing.pte                       gates and nets whose logits are numbers of the image (data.py: which ones)
+networks/two_gates                a bundle of a network with two gates
+routing.pte                       programs of every role whose logits are numbers of the image (data.py: which ones)
 """
 
 from dataclasses import replace
@@ -17,6 +18,7 @@ from convert.artifacts import Request
 from convert.build_bundle import build_bundle
 from convert.images import noise_images
 from tests.convert.supernets import trained_like
+from tests.gated_network import TWO_GATES
 from tests.golden.supernet import SPEC
 from tests.native.data import (
     DATA,
@@ -31,7 +33,12 @@ from train.spec import SupernetSpec
 
 KERNELS = replace(SPEC, name="kernels", stages=(SPEC.stages[0], replace(SPEC.stages[1], depth=2, kernels=(3, 5))))
 BOTH = ("fp32", "int8")
-BUNDLES = {"first": (SPEC, BOTH), "second": (SPEC, ("fp32",)), "kernels": (KERNELS, BOTH)}
+BUNDLES = {
+    "first": (SPEC, BOTH),
+    "second": (SPEC, ("fp32",)),
+    "kernels": (KERNELS, BOTH),
+    "two_gates": (TWO_GATES, BOTH),
+}
 
 
 def write_bundle(name: str, seed: int, spec: SupernetSpec, precisions: tuple[str, ...]) -> None:
@@ -54,12 +61,27 @@ class Part(nn.Module):
         return image.flatten(1)[:, self.part]
 
 
+class TrunkPart(nn.Module):
+    """Passes the image on, what the gate before has said moved to its end, and says what comes first then."""
+
+    def __init__(self, moved: int) -> None:
+        super().__init__()
+        self.moved = moved
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return features and gate logits."""
+        numbers = features.flatten(1)
+        given = torch.cat([numbers[:, self.moved :], numbers[:, : self.moved]], 1)
+        return given.reshape(features.shape), given[:, : ROUTING_GATES[-1]]
+
+
 def routing_program() -> bytes:
-    """Return a program file whose gates and nets can be told what to say."""
+    """Return a program file whose programs can be told what to say."""
     image = torch.zeros(ROUTING_IMAGE)
-    modules = {f"gate_{count:02d}": Part(0, count) for count in ROUTING_GATES}
+    modules: dict[str, nn.Module] = {f"gate_{count:02d}": Part(0, count) for count in ROUTING_GATES}
     for width in range(ROUTING_WIDTHS):
         modules[f"net_{width:02d}"] = Part(ROUTING_GATES[-1] + width * ROUTING_CLASSES, ROUTING_CLASSES)
+    modules |= {"prefix": TrunkPart(0), "stage": TrunkPart(ROUTING_GATES[-1]), "tail": Part(0, ROUTING_CLASSES)}
     exported = {name: torch.export.export(module.eval(), (image,)) for name, module in modules.items()}
     return bytes(to_edge_transform_and_lower(exported).to_executorch().buffer)
 

@@ -61,6 +61,12 @@ def second() -> Bundle:
     return open_bundle(NETWORKS / "second")
 
 
+@pytest.fixture(scope="session")
+def two_gates() -> Bundle:
+    """Return the bundle of a network with two gates and five widths, in fp32 and int8."""
+    return open_bundle(NETWORKS / "two_gates")
+
+
 def build(name: str, root: Path, *options: str) -> Path:
     """Return the runner of one configuration, built where it is not up to date."""
     folder = BUILDS / name

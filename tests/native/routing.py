@@ -10,10 +10,18 @@ from numpy.typing import NDArray
 
 from tests.golden.policies import rounding
 from tests.native.conversation import Command, converse
-from tests.native.data import ROUTING, ROUTING_CLASSES, ROUTING_GATES, ROUTING_IMAGE, ROUTING_WIDTHS
+from tests.native.data import (
+    ROUTING,
+    ROUTING_CLASSES,
+    ROUTING_GATES,
+    ROUTING_IMAGE,
+    ROUTING_TRUNK_GATES,
+    ROUTING_WIDTHS,
+)
 
 NEVER = -1e30
 """The logit of a class that a case does not have: its softmax is exactly 0."""
+TREE_WIDTHS = 16
 
 
 def routing_nets() -> list[dict[str, Any]]:
@@ -47,7 +55,8 @@ def check_gates(runner: Command, golden: Path, kind: str, folder: Path) -> None:
     cases = _cases(golden, kind)
     for logits in sorted({len(case["gate_logits"]) for case in cases}):
         asked = [case for case in cases if len(case["gate_logits"]) == logits]
-        said = _classified(runner, [routing_gate(logits), *routing_nets()], asked, folder)
+        images = [routing_image(case["gate_logits"], {}) for case in asked]
+        said = _classified(runner, [routing_gate(logits), *routing_nets()], asked, images, folder)
         for case, answer in zip(asked, said, strict=True):
             (width,) = case["ran"]
             assert (answer["ran"], answer["width"], answer["class"]) == ([width], width, width), case["name"]
@@ -58,10 +67,39 @@ def check_gates(runner: Command, golden: Path, kind: str, folder: Path) -> None:
                 assert apart <= rounding(logits) * case["score"], f"{answer['score']!r} is not {case['score']!r}"
 
 
+def routing_trunk() -> list[dict[str, Any]]:
+    """Return the commands that load a network with gates on the trunk that all say what the image says."""
+    widths = list(range(TREE_WIDTHS))
+    shared = {"do": "load", "widths": widths, "pte": str(ROUTING)}
+    stages = [{"unit": f"stage_{gate}", "role": "stage", "method": "stage"} for gate in range(1, ROUTING_TRUNK_GATES)]
+    tails = [{"unit": f"tail_{width}", "role": "tail", "method": "tail", "widths": [width]} for width in widths]
+    return [shared | unit for unit in ({"unit": "prefix", "role": "prefix", "method": "prefix"}, *stages, *tails)]
+
+
+def trunk_image(gates: Sequence[Sequence[float]]) -> NDArray[np.float32]:
+    """Return the image that makes each gate on the trunk say its logits."""
+    image = np.full(ROUTING_IMAGE, NEVER, np.float32)
+    for gate, logits in enumerate(gates):
+        image.reshape(-1)[gate * ROUTING_GATES[-1] :][: len(logits)] = logits
+    return image
+
+
+def check_trees(runner: Command, golden: Path, folder: Path) -> None:
+    """Fail unless the shared cases of trees get their widths, and the first gate its score."""
+    cases = [case for case in _cases(golden, "tree") if max(case["policy"]["widths"]) < TREE_WIDTHS]
+    images = [trunk_image(case["gates"]) for case in cases]
+    for case, answer in zip(cases, _classified(runner, routing_trunk(), cases, images, folder), strict=True):
+        assert (answer["ran"], answer["width"]) == (case["ran"], case["ran"][0]), case["name"]
+        apart = abs(answer["score"] - case["scores"][0]) if case.get("scores") else 0.0
+        assert apart <= rounding(ROUTING_GATES[-1]) * (case.get("scores") or [0.0])[0], case["name"]
+
+
 def check_cascades(runner: Command, golden: Path, loads: list[dict[str, Any]], folder: Path) -> None:
     """Fail unless the shared cases of cascades run their widths, answer with the last one's class and ask no gate."""
     cases = _cases(golden, "cascade")
-    for case, answer in zip(cases, _classified(runner, loads, cases, folder), strict=True):
+    nets = [dict(zip(case["policy"]["widths"], case["logits"], strict=True)) for case in cases]
+    images = [routing_image([], logits) for logits in nets]
+    for case, answer in zip(cases, _classified(runner, loads, cases, images, folder), strict=True):
         last = case["logits"][len(case["ran"]) - 1]
         found = (answer["ran"], answer["width"], answer["class"])
         assert found == (case["ran"], case["ran"][-1], int(np.argmax(last))), case["name"]
@@ -85,13 +123,16 @@ def _cases(golden: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def _classified(
-    runner: Command, loads: list[dict[str, Any]], cases: list[dict[str, Any]], folder: Path
+    runner: Command,
+    loads: list[dict[str, Any]],
+    cases: list[dict[str, Any]],
+    images: list[NDArray[np.float32]],
+    folder: Path,
 ) -> list[dict[str, Any]]:
     """Return what the runner says to every case, each with its policy and an image of its own."""
     commands = []
-    for number, case in enumerate(cases):
-        nets = dict(zip(case["policy"]["widths"], case.get("logits", []), strict=False))
-        routing_image(case.get("gate_logits", []), nets).tofile(folder / str(number))
+    for number, (case, image) in enumerate(zip(cases, images, strict=True)):
+        image.tofile(folder / str(number))
         commands.append({"do": "classify", "images": str(folder / str(number)), "policy": case["policy"]})
     said = answers_of_classify(runner, [*loads, *commands])
     assert len(said) == len(cases) > 0

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge.bundle.reader import Bundle
 from tests.native.conversation import Command, answers, images, load, load_plain
-from tests.native.routing import check_cascades, check_gates, routing_nets
+from tests.native.routing import check_cascades, check_gates, check_trees, routing_nets
 
 UNITS = ("prefix", "tail_01", "plain_prefix", "plain_tail_01")
 CPUS = ("cortex-a53", "cortex-a76", "max,sme=off")
@@ -62,11 +62,13 @@ def compared(there: bytes, here: bytes) -> tuple[float, float]:
     return float(np.abs(np.frombuffer(there, np.float32) - ours).max()), float(np.abs(ours).max())
 
 
-@pytest.mark.parametrize("kind", ["thresholds", "utility", "cascade"])
+@pytest.mark.parametrize("kind", ["thresholds", "tree", "utility", "cascade"])
 def test_a_policy_runs_the_widths_that_it_runs_on_every_processor(
     arm64: Callable[[str], Command], golden: Path, kind: str, tmp_path: Path
 ) -> None:
     if kind == "cascade":
         check_cascades(arm64("cortex-a76"), golden, routing_nets(), tmp_path)
+    elif kind == "tree":
+        check_trees(arm64("cortex-a76"), golden, tmp_path)
     else:
         check_gates(arm64("cortex-a76"), golden, kind, tmp_path)

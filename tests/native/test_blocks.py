@@ -66,6 +66,49 @@ def test_a_tail_alone_makes_its_features_where_no_prefix_has_run(
     assert (tmp_path / "alone").read_bytes() == (tmp_path / "together").read_bytes()
 
 
+TREE = {
+    "kind": "tree",
+    "widths": [0, 1, 2],
+    "root": {"thresholds": [0.5], "next": [{"thresholds": [0.5], "next": [0, 1]}, 2]},
+}
+
+
+@pytest.mark.parametrize("policy", [None, TREE, {"kind": "thresholds", "widths": [0, 2], "thresholds": [0.5]}])
+@pytest.mark.parametrize("units", [["stage_1_00"], ["tail_00_01"], ["prefix", "stage_1_00", "tail_00_01"]], ids=str)
+def test_units_of_any_number_follow_one_another(
+    runner: Command, two_gates: Bundle, units: list[str], policy: dict[str, object] | None
+) -> None:
+    loads = [load(two_gates, name, "int8") for name in ("prefix", "stage_1_00", "tail_00_01")]
+    samples = answers(runner, [*loads, {"do": "block", "units": units, "runs": 5, "policy": policy}])[-1]["samples_ms"]
+    assert (len(samples), min(samples) > 0) == (5, True)
+
+
+def test_a_tail_alone_makes_its_features_with_all_that_runs_before_it(
+    runner: Command, two_gates: Bundle, tmp_path: Path
+) -> None:
+    names = ["prefix", "stage_1_01", "tail_01_02"]
+    loads = [load(two_gates, name) for name in ("prefix", "stage_1_00", *names[1:])]
+    for units, name in ((names[2:], "alone"), (names, "together")):
+        block = {"do": "block", "units": units, "runs": 1}
+        answers(runner, [*loads, block, {"do": "outputs", "unit": names[2], "to": str(tmp_path / name)}])
+    assert (tmp_path / "alone").read_bytes() == (tmp_path / "together").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("units", "reason"),
+    [
+        (["prefix", "stage_1_00", "tail_01_02"], "unit tail_01_02 reads float32"),
+        (["stage_1_00", "prefix"], "a prefix or stage is followed by a stage or tail"),
+        (["prefix", "tail_01_02"], "unit tail_01_02 reads float32"),
+    ],
+)
+def test_stages_that_make_no_chain_are_refused(
+    runner: Command, two_gates: Bundle, units: list[str], reason: str
+) -> None:
+    loads = [load(two_gates, name) for name in ("prefix", "stage_1_00", "stage_1_01", "tail_01_02")]
+    assert reason in converse(runner, [*loads, {"do": "block", "units": units, "runs": 1}]).error
+
+
 @pytest.mark.parametrize(
     ("units", "reason"),
     [

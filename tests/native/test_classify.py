@@ -6,9 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
+from edge.bundle.manifest import Artifact, Policy
 from edge.bundle.reader import Bundle
+from edge.devices.native import needed_programs
+from edge.runtime import Array, open_dynamic, open_session
 from edge.runtime.policy import choose, score
+from edge.runtime.route import feed, real_values
 from tests.golden.policies import rounding
 from tests.native.conversation import Command, answers, converse, images, load
 from tests.native.data import ROUTING_IMAGE
@@ -16,6 +21,7 @@ from tests.native.routing import (
     answers_of_classify,
     check_cascades,
     check_gates,
+    check_trees,
     routing_gate,
     routing_image,
     routing_nets,
@@ -29,6 +35,12 @@ def test_a_gate_picks_the_width_that_it_picks_in_every_language(
     check_gates(runner, golden, kind, tmp_path)
 
 
+def test_every_gate_on_the_way_decides_as_it_does_in_every_language(
+    runner: Command, golden: Path, tmp_path: Path
+) -> None:
+    check_trees(runner, golden, tmp_path)
+
+
 @pytest.mark.parametrize("loads", [[routing_gate(4), *routing_nets()], routing_nets()], ids=["gate too", "nets alone"])
 def test_a_cascade_runs_the_widths_that_it_runs_in_every_language_and_asks_no_gate(
     runner: Command, golden: Path, loads: list[dict[str, Any]], tmp_path: Path
@@ -36,6 +48,7 @@ def test_a_cascade_runs_the_widths_that_it_runs_in_every_language_and_asks_no_ga
     check_cascades(runner, golden, loads, tmp_path)
 
 
+POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
 POLICIES: dict[str, dict[str, Any]] = {
     "thresholds": {"kind": "thresholds", "widths": [0, 3, 5], "thresholds": [0.0, 0.0]},
     "utility": {
@@ -64,6 +77,18 @@ def thresholds(widths: list[int], values: list[float]) -> dict[str, Any]:
     return {"kind": "thresholds", "widths": widths, "thresholds": values}
 
 
+def tree(widths: list[int], root: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "tree", "widths": widths, "root": root}
+
+
+def nodes(depth: int) -> dict[str, Any]:
+    """Return that many nodes below one another, of which the last chooses between widths 0 and 1."""
+    node: dict[str, Any] = {"thresholds": [0.5], "next": [0, 1]}
+    for _ in range(depth - 1):
+        node = {"thresholds": [], "next": [node]}
+    return node
+
+
 def cascade(widths: list[int], confidences: list[float]) -> dict[str, Any]:
     return {"kind": "cascade", "widths": widths, "confidences": confidences}
 
@@ -88,6 +113,45 @@ def test_a_trunk_gates_network_is_routed_and_classified_as_in_python(
         assert answer["score"] == pytest.approx(expected, rel=rounding(2), abs=0)
         assert answer["total_ms"] == pytest.approx(answer["prefix_ms"] + answer["tail_ms"])
         assert min(answer["prefix_ms"], answer["tail_ms"]) > 0
+
+
+def test_a_network_of_two_gates_is_routed_and_classified_as_in_python(
+    runner: Command, two_gates: Bundle, tmp_path: Path
+) -> None:
+    pictures = images(two_gates, 8)
+    pictures.tofile(tmp_path / "images")
+    artifact = two_gates.artifact("executorch", "int8")
+    scores = {name: one_score(two_gates, artifact, name, pictures) for name in ("prefix", "stage_1_00", "stage_1_01")}
+    middle = {name: float(np.median(values)) for name, values in scores.items()}
+    easy = {"thresholds": [middle["stage_1_00"]], "next": [0, 1]}
+    hard = {"thresholds": [middle["stage_1_01"]], "next": [2, 4]}
+    asked = [
+        tree([0, 1, 2, 4], {"thresholds": [middle["prefix"]], "next": [easy, hard]}),
+        thresholds([0, 4], [middle["prefix"]]),
+        cascade([0, 1, 3], [2.0, 2.0]),
+    ]
+    loads = [load(two_gates, program.name, "int8") for program in artifact.programs]
+    for policy in asked:
+        session = open_dynamic(two_gates, artifact, POLICY.validate_python(policy))
+        expected = [session.answer(picture[None]) for picture in pictures]
+        command = {"do": "classify", "images": str(tmp_path / "images"), "policy": policy}
+        said = answers_of_classify(runner, [*loads, command])
+        found = [(answer["width"], answer["class"]) for answer in said]
+        assert found == [(answer.width, answer.class_index) for answer in expected]
+        assert [answer["score"] for answer in said] == pytest.approx([answer.score for answer in expected], rel=1e-12)
+        assert policy["kind"] == "cascade" or len({width for width, _ in found}) > 1, found
+
+
+def one_score(bundle: Bundle, artifact: Artifact, name: str, pictures: NDArray[np.float32]) -> list[float]:
+    """Return, for each image, what the gate at the end of a program says, whatever the gates before it say."""
+    before = needed_programs(artifact, [name])
+    session, found = open_session(bundle, artifact, [program.name for program in before]), []
+    for picture in pictures:
+        tensors: dict[str, Array] = {"image": picture[None]}
+        for program in before:
+            tensors |= session.run(program.name, feed(program, tensors))
+        found.append(float(score(real_values(before[-1], tensors, "gate_logits"))))
+    return found
 
 
 def one_by_one(
@@ -170,6 +234,14 @@ def utility(**changes: Any) -> dict[str, Any]:
             utility(weights=[[0.0] * 2] * 3),
             "policy: 2 weights for each width, but unit gate gives 4 gate logits; calibrate this bundle again",
         ),
+        (tree([0], {"next": [0]}), "policy: the field thresholds is missing"),
+        (tree([0, 1], {"thresholds": [], "next": [0, 1]}), "policy: 2 next do not go with 0 thresholds"),
+        (tree([0], {"thresholds": [], "next": []}), "policy: 0 next do not go with 0 thresholds"),
+        (tree([0, 1, 2], {"thresholds": [1.0, 0.5], "next": [0, 1, 2]}), "policy: thresholds must not decrease"),
+        (tree([0, 1], {"thresholds": [0.5], "next": [0, 2]}), "expected nodes, or widths that the policy has, found 2"),
+        (tree([0, 1], {"thresholds": [0.5], "next": [0, 0]}), "policy: the tree ends with 1 of 2 widths"),
+        (tree([0, 1], nodes(9)), "policy: more nodes below one another than a network may have gates, 8"),
+        (tree([0, 1], nodes(2)), "no gate is loaded that could choose between widths 0 to 1"),
         ({"kind": "dice", "widths": [0]}, 'policy: kind: expected thresholds, tree, utility or cascade, found "dice"'),
         ({"widths": [0], "thresholds": []}, "policy: the field kind is missing"),
         ([0.5], "policy: expected an object, found a list"),

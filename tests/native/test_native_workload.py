@@ -10,8 +10,16 @@ import pytest
 
 from edge.bundle.manifest import Artifact
 from edge.bundle.reader import Bundle, open_bundle
-from edge.devices.native import NativeProcess, NativeWorkload, find_runner, runtime_version
+from edge.devices.native import (
+    NativeProcess,
+    NativeWorkload,
+    find_runner,
+    needed_programs,
+    runtime_version,
+    timed_policy,
+)
 from edge.errors import BundleError, EdgeError, MeasurementError, RuntimeUnavailableError
+from edge.profiling.profile import plan_units, resident_programs
 from tests.native.conversation import Command
 
 
@@ -40,6 +48,33 @@ def test_a_tail_brings_the_prefix_that_it_reads(runner: Command, first: Bundle) 
     with workload(runner, first, "tail_01") as timed:
         assert len(timed.run_block(["tail_01"], 3)) == 3
         assert len(timed.run_block(["prefix", "tail_01"], 3)) == 3
+
+
+def test_a_program_brings_all_that_makes_the_features_that_it_reads(two_gates: Bundle) -> None:
+    artifact = two_gates.artifact("executorch", "fp32")
+    needed = [program.name for program in needed_programs(artifact, ["tail_01_02"])]
+    assert needed == ["prefix", "stage_1_01", "tail_01_02"]
+    assert needed_programs(artifact, [program.name for program in artifact.programs]) == artifact.programs
+
+
+def test_what_decides_while_programs_are_timed_is_asked_at_every_gate(two_gates: Bundle, first: Bundle) -> None:
+    wide = {"thresholds": [0.0, 0.0], "next": [2, 3, 4]}
+    root = {"thresholds": [0.0], "next": [{"thresholds": [0.0], "next": [0, 1]}, wide]}
+    assert timed_policy(two_gates.artifact("executorch", "fp32")) == {
+        "kind": "tree",
+        "widths": [0, 1, 2, 3, 4],
+        "root": root,
+    }
+    assert timed_policy(first.artifact("executorch", "fp32"))["root"] == {"thresholds": [0.0], "next": [0, 1]}
+
+
+def test_every_unit_of_a_network_with_two_gates_is_timed(runner: Command, two_gates: Bundle) -> None:
+    artifact = two_gates.artifact("executorch", "int8")
+    units = plan_units(artifact)
+    assert ("prefix", "stage_1_01", "tail_01_02") in units
+    with workload(runner, two_gates, *resident_programs(artifact, units), artifact=artifact) as timed:
+        for unit in units:
+            assert len(timed.run_block(unit, 2)) == 2
 
 
 def test_the_version_names_runtime_and_runner(runner: Command) -> None:

@@ -11,39 +11,47 @@ from tests.native.data import NETWORKS
 TAILS = ("tail_00", "tail_01")
 
 
+WAYS = (
+    *(("first", ("prefix", tail)) for tail in TAILS),
+    *(("kernels", ("prefix", tail)) for tail in TAILS),
+    ("two_gates", ("prefix", "stage_1_00", "tail_00_01")),
+    ("two_gates", ("prefix", "stage_1_01", "tail_01_00")),
+)
+"""Networks, and what their images pass through in a row."""
+
+
 def outputs_of(
-    runner: Command, bundle: Bundle, tail: str, precision: str, folder: Path, *options: str
+    runner: Command, bundle: Bundle, way: tuple[str, ...], precision: str, folder: Path, *options: str
 ) -> dict[str, bytes]:
-    """Run prefix and tail from the store, then from plain files; returns every unit's outputs."""
+    """Run programs in a row from the store, then from plain files; returns every unit's outputs."""
     images(bundle, 1).tofile(folder / "image")
-    units = ("prefix", tail, "plain_prefix", f"plain_{tail}")
+    plain = [f"plain_{name}" for name in way]
     answers(
         runner,
         [
-            *(load(bundle, name, precision) for name in ("prefix", tail)),
-            *(load_plain(bundle, name, folder, precision) for name in ("prefix", tail)),
+            *(load(bundle, name, precision) for name in way),
+            *(load_plain(bundle, name, folder, precision) for name in way),
             {"do": "image", "file": str(folder / "image")},
             # Twice in a row: what the first run leaves behind must not change the second.
-            {"do": "block", "units": units[:2], "runs": 2},
-            {"do": "block", "units": units[2:], "runs": 2},
-            *({"do": "outputs", "unit": unit, "to": str(folder / unit)} for unit in units),
+            {"do": "block", "units": way, "runs": 2},
+            {"do": "block", "units": plain, "runs": 2},
+            *({"do": "outputs", "unit": unit, "to": str(folder / unit)} for unit in (*way, *plain)),
         ],
         *options,
     )
-    return {unit: (folder / unit).read_bytes() for unit in units}
+    return {unit: (folder / unit).read_bytes() for unit in (*way, *plain)}
 
 
-@pytest.mark.parametrize("network", ["first", "kernels"])
+@pytest.mark.parametrize(("network", "way"), WAYS)
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-@pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("options", [(), ("--threads", "2"), ("--weight-cache",)])
 def test_slices_and_plain_files_give_equal_bytes(
-    runner: Command, network: str, tail: str, precision: str, options: tuple[str, ...], tmp_path: Path
+    runner: Command, network: str, way: tuple[str, ...], precision: str, options: tuple[str, ...], tmp_path: Path
 ) -> None:
-    outputs = outputs_of(runner, open_bundle(NETWORKS / network), tail, precision, tmp_path, *options)
-    assert outputs["prefix"] == outputs["plain_prefix"]
-    assert outputs[tail] == outputs[f"plain_{tail}"]
-    assert any(outputs[tail])
+    outputs = outputs_of(runner, open_bundle(NETWORKS / network), way, precision, tmp_path, *options)
+    for name in way:
+        assert outputs[name] == outputs[f"plain_{name}"], name
+        assert any(outputs[name]), name
 
 
 def test_widths_and_images_make_a_difference(runner: Command, first: Bundle, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edge.bundle.reader import open_bundle
 from edge.devices.adb.device import AdbDevice, Options
 from edge.devices.adb.facts import APP
 from edge.devices.adb.runners import app
@@ -15,6 +16,7 @@ from edge.errors import DeviceError, DeviceLostError, MeasurementError, RuntimeU
 from edge.profiling import Settings, profile_bundle
 from edge.profiling.statistics import samples_ms
 from tests.devices.adb.conftest import Phone
+from tests.native.data import NETWORKS
 from tests.runtime import golden
 
 Start = Callable[..., Phone]
@@ -112,6 +114,19 @@ def test_the_app_is_asked_for_every_block(phone: Start, tmp_path: Path) -> None:
         ("prefix", "tail_01"): ["prefix", "tail_01"],
     }, "the programs that are needed, and no others"
     assert list(target.emulator.path(ANSWERS).iterdir()) == [], "answers that were read are gone"
+
+
+def test_the_app_is_given_all_programs_that_lead_to_a_unit(phone: Start) -> None:
+    target, bundle = installed(phone, MEASURE), open_bundle(NETWORKS / "two_gates")
+    device = AdbDevice(target.serial, "app", Options(cool_down_s=0))
+    artifact = bundle.artifact("executorch", "int8")
+    with device.open(bundle, artifact, ["prefix", "stage_1_01", "tail_01_02"], 1) as workload:
+        workload.run_block(["tail_01_02"], 2)
+        workload.run_block(["prefix", "stage_1_01", "tail_01_02"], 2)
+    ways = ["prefix", "stage_1_01", "tail_01_02"]
+    asked = [request for request in requests(target) if request["runs"] == 2]
+    assert [request["units"] for request in asked] == [ways[2:], ways]
+    assert [[each["name"] for each in request["programs"]] for request in asked] == [ways, ways]
 
 
 @pytest.mark.parametrize(

@@ -38,27 +38,35 @@ fun main(arguments: Array<String>) {
     Watched(files.use { openSession(programs, it, engine, threads = 1) }).use { session ->
         for (policy in policies) {
             val classifier = DynamicClassifier(session, artifact, PolicySource.Always(policy))
-            for (image in images) println(line(classifier.answer(image), session.logits))
+            for (image in images) {
+                session.passed.clear()
+                println(line(classifier.answer(image), session))
+            }
         }
     }
 }
 
-/** Keeps the logits of the width that ran last. */
+/** Keeps the names of what runs, and the logits of the width that ran last. */
 private class Watched(private val session: Session) : Session by session {
     var logits = FloatArray(0)
         private set
 
-    override fun run(program: Program, inputs: Map<String, Tensor>): Map<String, Tensor> =
-        session.run(program, inputs).also { if (program.role.answers) logits = realValues(program, it, LOGITS) }
+    val passed = mutableListOf<String>()
+
+    override fun run(program: Program, inputs: Map<String, Tensor>): Map<String, Tensor> {
+        passed += program.name
+        return session.run(program, inputs).also { if (program.role.answers) logits = realValues(program, it, LOGITS) }
+    }
 }
 
-private fun line(answer: Answer, logits: FloatArray): String {
+private fun line(answer: Answer, session: Watched): String {
     val fields = mapOf(
         "class" to Json.Integer(answer.classIndex.toLong()),
         "probability" to Json.Decimal(answer.probability),
         "ran" to Json.Array(answer.ran.map { Json.Integer(it.toLong()) }),
         "score" to (answer.score?.let(Json::Decimal) ?: Json.Null),
-        "logits" to Json.Array(logits.map { Json.Decimal(it.toDouble()) }),
+        "logits" to Json.Array(session.logits.map { Json.Decimal(it.toDouble()) }),
+        "passed" to Json.Array(session.passed.map(Json::Text)),
     )
     return Json.Object(fields).toText()
 }

@@ -143,6 +143,33 @@ class BenchmarkTest {
         assertEquals(listOf("prefix") + List(7) { "tail_00" }, session.log)
     }
 
+    /** A request whose programs, between the prefix and tail_00, have a stage that reads and gives their features. */
+    private fun staged(vararg units: String): ByteArray {
+        val (prefix, tail) = BundleFolder.open(golden).artifact().programs
+        val entries = (parseJson(request("prefix"), "request") as Json.Object).fields.getValue("programs") as Json.Array
+        val (first, last) = entries.items.map { (it as Json.Object).fields }
+        val stage = last + mapOf(
+            "name" to Json.Text("stage_1_00"),
+            "role" to Json.Text("stage"),
+            "outputs" to first.getValue("outputs"),
+        )
+        check(prefix.outputs.single { it.name == FEATURES } == tail.inputs.single())
+        val programs = listOf(first, stage, last).map(Json::Object)
+        return request(*units, changes = mapOf("programs" to Json.Array(programs)))
+    }
+
+    @Test
+    fun `units of any number run one after the other`() {
+        answer(staged("prefix", "stage_1_00", "tail_00"))
+        assertEquals(List(7) { listOf("prefix", "stage_1_00", "tail_00") }.flatten(), session.log)
+    }
+
+    @Test
+    fun `a unit alone reads what those before it made once`() {
+        answer(staged("tail_00"))
+        assertEquals(listOf("prefix", "stage_1_00") + List(7) { "tail_00" }, session.log)
+    }
+
     @Test
     fun `programs are loaded by the engine of the request's runtime, from the request's files`() {
         val other = ScriptedEngine(Runtime.EXECUTORCH)
@@ -247,6 +274,8 @@ class BenchmarkTest {
             mapOf("units" to Json.Array(emptyList())),
             mapOf("units" to Json.Array(listOf(Json.Text("tail_09")))),
             mapOf("units" to Json.Array(listOf(Json.Text("tail_00"), Json.Text("prefix")))),
+            mapOf("units" to Json.Array(listOf(Json.Text("tail_00"), Json.Text("tail_01")))),
+            mapOf("units" to Json.Array(List(10) { Json.Text("prefix") })),
             mapOf("runs" to Json.Integer(0)),
             mapOf("runs" to Json.Integer(Long.MAX_VALUE)),
             mapOf("warm_up_runs" to Json.Integer(0)),

@@ -44,6 +44,12 @@ class BundleFolderTest {
     }
 
     @Test
+    fun `a manifest of the first format is read as what it says in the second`() {
+        val first = readManifest(File(SharedFiles.golden, "format_1.json").readBytes())
+        assertEquals(readManifest(File(golden, MANIFEST_NAME).readBytes()), first)
+    }
+
+    @Test
     fun `a point from before there were policies is one of thresholds`() {
         val text = File(golden, MANIFEST_NAME).readText()
         val policy = Regex("\"policy\": \\{.*?},\\s*\"objective.*?limits\": \\[.*?],", RegexOption.DOT_MATCHES_ALL)

@@ -25,9 +25,10 @@ class PolicyCasesTest {
         assertTrue(cases.size > 80)
         for (case in cases) {
             val policy = readPolicy(case["policy"])
-            val gateLogits = case.optional("gate_logits")?.floats()
+            val gates = case.optional("gates")?.list()?.map { it.floats() }
+                ?: listOfNotNull(case.optional("gate_logits")?.floats())
             val logits = case.optional("logits")?.list()?.map { it.floats() }
-            var position = decided(policy, gateLogits)
+            var position = decided(policy, gates)
             val ran = mutableListOf(policy.widths[position])
             while (logits != null && !policy.stands(position, logits[position])) ran += policy.widths[++position]
             assertEquals(name(case), case["ran"].list().map { it.int(0..255) }, ran)
@@ -37,6 +38,10 @@ class PolicyCasesTest {
     @Test
     fun `scores and confidences are within their bound`() {
         for (case in cases) {
+            case.optional("scores")?.list()?.zip(case["gates"].list())?.forEach { (expected, row) ->
+                val logits = row.floats()
+                assertNear(name(case), expected.number(), score(logits), rounding(logits.size) * expected.number())
+            }
             case.optional("score")?.number()?.let { expected ->
                 val logits = case["gate_logits"].floats()
                 assertNear(name(case), expected, score(logits), rounding(logits.size) * expected)
@@ -65,10 +70,10 @@ class PolicyCasesTest {
         val bad = listOf(Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY)
         for (logit in bad) {
             val logits = floatArrayOf(logit, logit)
-            assertEquals(1, decided(WidthPolicy.Thresholds(listOf(0, 1), listOf(1e300)), logits))
+            assertEquals(1, decided(WidthPolicy.Thresholds(listOf(0, 1), listOf(1e300)), listOf(logits)))
             val rows = listOf(listOf(1.0, -1.0), listOf(0.0, 0.0))
             val utility = WidthPolicy.Utility(listOf(0, 1), rows, listOf(0.0, 0.0), listOf(0.0, 9.0))
-            assertEquals(1, decided(utility, logits))
+            assertEquals(1, decided(utility, listOf(logits)))
             assertEquals(false, WidthPolicy.Cascade(listOf(0, 1), listOf(0.0)).stands(0, logits))
             assertEquals(true, WidthPolicy.Cascade(listOf(0, 1), listOf(0.0)).stands(1, logits))
         }
@@ -81,10 +86,28 @@ class PolicyCasesTest {
         assertEquals(expected, refusal { readPolicy(node) })
     }
 
-    /** The position of the width that runs first; every gate that is asked says [gateLogits]. */
-    private fun decided(policy: WidthPolicy, gateLogits: FloatArray?): Int {
+    @Test
+    fun `a tree that does not hold together is refused`() {
+        fun refused(widths: String, root: String): String {
+            val text = """{"kind": "tree", "widths": $widths, "root": $root}"""
+            return refusal { readPolicy(JsonNode(parseJson(text.toByteArray(), "policy"), "policy")) }
+        }
+        val deep = (1..8).fold("""{"thresholds": [0.5], "next": [0, 1]}""") { node, _ ->
+            """{"thresholds": [], "next": [$node]}"""
+        }
+        val wide = List(200) { it % 2 }.let { """{"thresholds": ${List(199) { 0.5 }}, "next": $it}""" }
+        assertTrue("hold 1 to 1 items" in refused("[0, 1]", """{"thresholds": [], "next": [0, 1]}"""))
+        assertTrue("hold 1 to 256 items" in refused("[0]", """{"thresholds": [], "next": []}"""))
+        assertTrue("must not decrease" in refused("[0, 1]", """{"thresholds": [1, 0.5], "next": [0, 1, 0]}"""))
+        assertTrue("those that the tree ends with" in refused("[0, 1]", """{"thresholds": [], "next": [0]}"""))
+        assertTrue("more nodes below one another" in refused("[0, 1]", deep))
+        assertTrue("with 400 widths" in refused("[0, 1]", """{"thresholds": [0.5], "next": [$wide, $wide]}"""))
+    }
+
+    /** The position of the width that runs first, for what each gate says. */
+    private fun decided(policy: WidthPolicy, gates: List<FloatArray>): Int {
         var decision = policy.start
-        while (decision is Undecided) decision = decision.next(checkNotNull(gateLogits))
+        while (decision is Undecided) decision = decision.next(gates[decision.gate])
         return decision.position
     }
 

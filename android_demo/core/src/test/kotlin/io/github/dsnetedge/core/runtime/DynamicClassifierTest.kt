@@ -8,7 +8,10 @@ import io.github.dsnetedge.core.bundle.LOGITS
 import io.github.dsnetedge.core.bundle.Program
 import io.github.dsnetedge.core.bundle.Quantization
 import io.github.dsnetedge.core.bundle.Role
+import io.github.dsnetedge.core.policy.Leaf
+import io.github.dsnetedge.core.policy.Node
 import io.github.dsnetedge.core.policy.WidthPolicy
+import io.github.dsnetedge.core.policy.score
 import io.github.dsnetedge.core.refusal
 import java.io.File
 import org.junit.Assert.assertArrayEquals
@@ -70,6 +73,61 @@ class DynamicClassifierTest {
         assertEquals(listOf("net_01"), session.log)
         assertNull(answer.score)
         assertEquals(listOf("net_01"), residentPrograms(side, listOf(one)).map { it.name })
+    }
+
+    /** Two gates and four widths: what is scripted decides by role, so all tensors are the golden bundle's. */
+    private val twoGates = artifact.programs.let { (prefix, tail) ->
+        val stage = tail.copy(role = Role.STAGE, outputs = prefix.outputs)
+        fun program(like: Program, name: String, vararg widths: Int) = like.copy(name = name, widths = widths.toList())
+        val stages = listOf(program(stage, "stage_1_00", 0, 1), program(stage, "stage_1_01", 2, 3))
+        val tails = List(4) { program(tail, "tail_0${it / 2}_0${it % 2}", it) }
+        artifact.copy(programs = listOf(program(prefix, "prefix", 0, 1, 2, 3)) + stages + tails)
+    }
+
+    private val tree = listOf(0, 2).map { Node(listOf(0.5), listOf(Leaf(it), Leaf(it + 1))) }
+        .let { WidthPolicy.Tree(listOf(0, 1, 2, 3), Node(listOf(0.5), it)) }
+
+    private fun gates(first: List<Float>, second: List<Float>, answer: (Int) -> List<Float>) =
+        ScriptedSession { program ->
+            val logits = if (program.role == Role.PREFIX) first else second
+            if (program.role.answers) {
+                mapOf(LOGITS to Tensor.Floats(answer(program.widths.single()).toFloatArray()))
+            } else {
+                mapOf(FEATURES to Tensor.Bytes(ByteArray(32)), GATE_LOGITS to Tensor.Floats(logits.toFloatArray()))
+            }
+        }
+
+    @Test
+    fun `gate after gate picks the one program that runs next`() {
+        val (easy, hard) = listOf(3f, -3f) to listOf(-3f, 3f)
+        val ways = mapOf(
+            (easy to hard) to listOf("prefix", "stage_1_00", "tail_00_01"),
+            (hard to easy) to listOf("prefix", "stage_1_01", "tail_01_00"),
+        )
+        for ((said, way) in ways) {
+            val session = gates(said.first, said.second) { sure }
+            val answer = DynamicClassifier(session, twoGates, PolicySource.Always(tree)).answer(image)
+            assertEquals(way, session.log)
+            assertEquals(listOf(twoGates.programs.single { it.name == way.last() }.widths.single()), answer.ran)
+            assertEquals(score(said.first.toFloatArray()), answer.score)
+        }
+    }
+
+    @Test
+    fun `what an image has been through is not run again by a cascade`() {
+        val session = gates(listOf(0f, 0f), listOf(0f, 0f)) { if (it == 3) sure else unsure }
+        val cascade = WidthPolicy.Cascade(listOf(0, 1, 3), listOf(0.9, 0.9))
+        val answer = DynamicClassifier(session, twoGates, PolicySource.Always(cascade)).answer(image)
+        val further = listOf("tail_00_01", "stage_1_01", "tail_01_01")
+        assertEquals(listOf("prefix", "stage_1_00", "tail_00_00") + further, session.log)
+        assertEquals(listOf(0, 1, 3), answer.ran)
+    }
+
+    @Test
+    fun `a tree needs all programs of its widths and no others`() {
+        val half = WidthPolicy.Tree(listOf(2, 3), Node(emptyList(), listOf(tree.root.next.last())))
+        val needed = listOf("prefix", "stage_1_01", "tail_01_00", "tail_01_01")
+        assertEquals(needed, residentPrograms(twoGates, listOf(half)).map { it.name })
     }
 
     @Test
