@@ -2,12 +2,15 @@
 
 Every method gets the same images, schedule, augmentation and moving average, and is judged on the same unseen images:
 
-    ds-net  stage I as configured: in-place bootstrapping
+    ds-net  stage I with in-place bootstrapping
     ieb     … with in-place ensemble bootstrapping
+    mvco    … with multi-view consistency (DS-Net++, Li et al., 2021, for transformers)
     labels  … with every width on the labels
     us-net  US-Nets (Yu & Huang, ICCV 2019): in-place distillation, nothing wider than the widest width
     s-net   S-Nets (Yu et al., ICLR 2019): the compared widths alone, all of them every step, batch norm switchable
     static  an ordinary network per width
+
+With --start, those that differ in the objective alone go on from one trained network instead of from random weights.
 
 OUT holds a checkpoint and an evaluation per network. A killed comparison continues when the command is given again:
 networks that are there are not trained again, an unfinished one goes on where it was.
@@ -33,7 +36,7 @@ from common.console import progress, stdout, table
 from edge.devices.local import LocalDevice
 from train.augment import Normalise
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from train.config import SupernetStageConfig, config_for, load_config, overridden
+from train.config import Objective, SupernetStageConfig, config_for, load_config, overridden
 from train.curves import Curve, draw
 from train.data import ImageSet, batches, digest, load_images
 from train.errors import ConfigError
@@ -45,8 +48,14 @@ from train.spec import SupernetSpec, load_spec
 from train.supernet import Supernet
 from train.supernet_stage import train_supernet
 
-METHODS = ("ds-net", "us-net", "s-net", "labels", "ieb", "static")
-BASELINE = "us-net"
+METHODS = ("ds-net", "us-net", "s-net", "labels", "ieb", "mvco", "static")
+OBJECTIVES: Mapping[str, Objective] = {
+    "ds-net": "bootstrapping",
+    "ieb": "ensemble bootstrapping",
+    "mvco": "multi-view consistency",
+    "labels": "labels",
+}
+"""Methods that train the network as it is, each with an objective of its own."""
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 EVALUATION_BATCH = 128
@@ -86,13 +95,9 @@ def networks(
     restricted = spec.restricted_to(widths)
     whole = {width: width for width in widths}
     own = {width: index for index, width in enumerate(widths)}
+    if method in OBJECTIVES:
+        return (Network(method, method, spec, replace(config, objective=OBJECTIVES[method]), whole),)
     match method:
-        case "ds-net":
-            return (Network(method, method, spec, config, whole),)
-        case "ieb":
-            return (Network(method, method, spec, replace(config, objective="ensemble bootstrapping"), whole),)
-        case "labels":
-            return (Network(method, method, spec, replace(config, objective="labels"), whole),)
         case "us-net":
             distilled = replace(config, objective="distillation", wide_teacher=False)
             return (Network(method, method, spec, distilled, whole),)
@@ -111,13 +116,23 @@ def networks(
 class Comparison:
     """A folder of networks trained on one image set and judged on another."""
 
-    def __init__(self, out: Path, train: ImageSet, unseen: ImageSet, seed: int, given: Mapping[str, Path]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        train: ImageSet,
+        unseen: ImageSet,
+        seed: int,
+        given: Mapping[str, Path],
+        start: Checkpoint | None = None,
+    ) -> None:
         self.out = out
         self.train = train
         self.unseen = unseen
         self.seed = seed
         self.given = given
         """Checkpoints to judge in place of training, by name of the network."""
+        self.start = start
+        """What every network begins as; None: random weights."""
 
     def judged(self, network: Network) -> dict[str, Any]:
         """Return a network's evaluation, {checkpoint, images, right}; train and classify only what is not there yet.
@@ -163,11 +178,17 @@ class Comparison:
         return found
 
     def _train(self, network: Network, path: Path) -> None:
+        if self.start and self.start.spec != network.spec:
+            raise ConfigError(
+                f"{network.name} cannot begin as the network of --start: its spec is {network.spec.name!r}, that one's "
+                f"{self.start.spec.name!r}; leave it out of --methods, or leave --start out"
+            )
         fabric = one_device(network.config.precision)
         folder = RunFolder(self.out / f"{network.name}.run", self._settings(network))
         with _bar(network.name) as show:
             setting = Setting(fabric, folder, show)
-            tensors = train_supernet(network.spec, self.train, network.config, self.seed, None, setting)
+            start = self.start.tensors if self.start else None
+            tensors = train_supernet(network.spec, self.train, network.config, self.seed, start, setting)
         save_checkpoint(path, network.spec, tensors, self._settings(network))
         folder.finish()
 
@@ -177,6 +198,7 @@ class Comparison:
             "config": asdict(network.config),
             "seed": self.seed,
             "images": digest(self.train),
+            "start_sha256": self.start.sha256 if self.start else None,
         }
 
 
@@ -206,28 +228,31 @@ def difference(ours: NDArray[np.floating], baseline: NDArray[np.floating], seed:
     return Difference(float(values @ counts / images), float(low), float(high))
 
 
-def figures(method: str, right: Mapping[str, Mapping[int, Hits]], spec: SupernetSpec) -> list[dict[str, Any]]:
-    """Return one method's figures: a record per width, then one of the mean over the widths."""
+def figures(
+    method: str, right: Mapping[str, Mapping[int, Hits]], spec: SupernetSpec, compared_with: str
+) -> list[dict[str, Any]]:
+    """Return one method's figures, less those of the method compared with: a record per width, then of their mean."""
     hits, widths = right[method], list(right[method])
     costs = spec.restricted_to(widths)
-    baseline = right.get(BASELINE)
+    baseline = None if method == compared_with else right.get(compared_with)
     records = []
     for index, width in enumerate(widths):
         base = baseline[width].astype(float) if baseline else None
-        records.append({"width": width, "macs": costs.macs(index), **_figure(hits[width].astype(float), base)})
+        figure = _figure(hits[width].astype(float), base, compared_with)
+        records.append({"width": width, "macs": costs.macs(index), **figure})
     mean_base = np.mean([baseline[width] for width in widths], axis=0) if baseline else None
     mean_macs = sum(costs.macs(index) for index in range(len(widths))) / len(widths)
     mean = {
         "width": "mean",
         "macs": mean_macs,
-        **_figure(np.mean([hits[width] for width in widths], axis=0), mean_base),
+        **_figure(np.mean([hits[width] for width in widths], axis=0), mean_base, compared_with),
     }
     return [*records, mean]
 
 
-def _figure(hits: NDArray[np.floating], baseline: NDArray[np.floating] | None) -> dict[str, Any]:
+def _figure(hits: NDArray[np.floating], baseline: NDArray[np.floating] | None, compared_with: str) -> dict[str, Any]:
     found = None if baseline is None else asdict(difference(hits, baseline))
-    return {"top1": float(hits.mean()), f"minus_{BASELINE}": found}
+    return {"top1": float(hits.mean()), f"minus_{compared_with}": found}
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -240,7 +265,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     given = _given(options.checkpoint, [network.name for network in planned])
     check_writable(options.out / "accuracy.json")
     train, unseen = (load_images(options.data, spec, split) for split in ("train", options.split))
-    comparison = Comparison(options.out, train, unseen, options.seed, given)
+    start = load_checkpoint(options.start) if options.start else None
+    comparison = Comparison(options.out, train, unseen, options.seed, given, start)
     right: dict[str, dict[int, Hits]] = {method: {} for method in options.methods}
     records = {}
     for network in planned:
@@ -258,10 +284,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "training_images": train.count,
         "epochs": None if options.checkpoint else config.epochs,
         "seed": options.seed,
+        "start_sha256": start.sha256 if start else None,
+        "baseline": options.baseline,
         "date": time.strftime("%Y-%m-%d"),
         "machine": LocalDevice().fingerprint(),
         "versions": {name: version(name) for name in ("torch", "lightning", "numpy")},
-        "methods": {method: figures(method, right, spec) for method in options.methods},
+        "methods": {method: figures(method, right, spec, options.baseline) for method in options.methods},
         "networks": records,
     }
 
@@ -295,9 +323,6 @@ def _bar(name: str) -> Iterator[Report]:
         yield show
 
 
-COLUMNS = ("width", "MMACs", "method", "top-1", f"minus {BASELINE}, points [95%]")
-
-
 def title(result: Mapping[str, Any]) -> str:
     """Return the network's name, and for how long all were trained where that was here."""
     return result["spec"] if result["epochs"] is None else f"{result['spec']}, {result['epochs']} epochs"
@@ -305,17 +330,19 @@ def title(result: Mapping[str, Any]) -> str:
 
 def report(result: Mapping[str, Any]) -> None:
     """Print the figures."""
+    baseline = result["baseline"]
+    columns = ("width", "MMACs", "method", "top-1", f"minus {baseline}, points [95%]")
     rows = [
-        (record["width"], f"{record['macs'] / 1e6:.2f}", method, f"{record['top1']:.2%}", _points(record, method))
+        (record["width"], f"{record['macs'] / 1e6:.2f}", method, f"{record['top1']:.2%}", _points(record, baseline))
         for place in zip(*result["methods"].values(), strict=True)
         for method, record in zip(result["methods"], place, strict=True)
     ]
-    stdout().print(table(f"{title(result)}, on {result['images']:,} unseen images", COLUMNS, rows))
+    stdout().print(table(f"{title(result)}, on {result['images']:,} unseen images", columns, rows))
 
 
-def _points(record: Mapping[str, Any], method: str) -> str:
-    found = record[f"minus_{BASELINE}"]
-    if found is None or method == BASELINE:
+def _points(record: Mapping[str, Any], baseline: str) -> str:
+    found = record[f"minus_{baseline}"]
+    if found is None:
         return "–"
     value, low, high = (100 * found[name] for name in ("value", "low", "high"))
     return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
@@ -345,6 +372,13 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="TOML file with a table supernet; default: the spec's")
     parser.add_argument("--epochs", type=int, help="passes over the images; default: the config's")
     parser.add_argument("--methods", type=_names, default=list(METHODS), help=f"of {', '.join(METHODS)}")
+    parser.add_argument(
+        "--baseline",
+        choices=METHODS,
+        default="us-net",
+        help="the method whose accuracy is subtracted, if it is compared",
+    )
+    parser.add_argument("--start", type=Path, help="a checkpoint of the spec that every network begins as")
     parser.add_argument("--widths", default="0,4,9,13", help="widths to compare at: all, or indices")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -99,9 +99,16 @@ def train_supernet(
     data: Data,
     out: Out,
     spec: Annotated[
-        str | None, typer.Option(help="A shipped network or the path of a .json spec: train from scratch.")
+        str | None,
+        typer.Option(help="A shipped network or the path of a .json spec: train from scratch, without --checkpoint."),
     ] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Supernet to continue from, instead of --spec.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Supernet to continue from; beside --spec, one with smaller depthwise kernels, which become the "
+            "centres of that network's."
+        ),
+    ] = None,
     split: TrainSplit = "train",
     config: ConfigFile = None,
     epochs: Epochs = None,
@@ -128,7 +135,7 @@ def train_supernet(
     from train.config import overridden
 
     check_writable(out)
-    network, start = _network(spec, checkpoint)
+    network, start, tensors = _beginning(spec, checkpoint)
     stage = overridden(
         _config(config, network).supernet, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
         accumulate=accumulate, precision=precision, hold_out=hold_out, compile=compile_network,
@@ -138,9 +145,9 @@ def train_supernet(
     images = opened_images(fabric, data, network, split, stage.decode_resolution)
     settings = run_settings("supernet", network, stage, seed, images, start, fabric)
     with run_setting(fabric, run or run_folder(out), settings, "training the supernet") as setting:
-        tensors = supernet_stage.train_supernet(network, images, stage, seed, start.tensors if start else None, setting)
+        trained = supernet_stage.train_supernet(network, images, stage, seed, tensors, setting)
         record = provenance("train supernet", seed, data, images, start, stage, fabric)
-        finish(setting, lambda: write_checkpoint(out, network, tensors, record, half, as_json))
+        finish(setting, lambda: write_checkpoint(out, network, trained, record, half, as_json))
 
 
 @train_app.command("gate")
@@ -272,20 +279,27 @@ def evaluate(
         _print_evaluation(loaded.spec.name, result)
 
 
-def _network(spec: str | None, checkpoint: Path | None) -> "tuple[SupernetSpec, Checkpoint | None]":
+def _beginning(
+    spec: str | None, checkpoint: Path | None
+) -> "tuple[SupernetSpec, Checkpoint | None, Mapping[str, np.ndarray] | None]":
+    """Return the network to train, the checkpoint it begins from and the tensors it begins with, if any."""
     from train.checkpoint import load_checkpoint
     from train.errors import ConfigError
+    from train.grow import grown
     from train.spec import load_spec, spec_names
 
-    if (spec is None) == (checkpoint is None):
-        names = ", ".join(spec_names())
-        raise ConfigError(
-            f"give exactly one of --spec ({names}, or a .json path) and --checkpoint (a .safetensors file)"
-        )
-    if checkpoint is not None:
-        loaded = load_checkpoint(checkpoint)
-        return loaded.spec, loaded
-    return load_spec(spec or ""), None
+    network = None if spec is None else load_spec(spec)
+    start = None if checkpoint is None else load_checkpoint(checkpoint)
+    if network is not None and start is not None:
+        return network, start, grown(network, start.spec, start.tensors)
+    if network is not None:
+        return network, None, None
+    if start is not None:
+        return start.spec, start, start.tensors
+    raise ConfigError(
+        f"there is nothing to train; give --spec ({', '.join(spec_names())}, or a .json path) to train from scratch, "
+        "--checkpoint (a .safetensors file) to continue, or both to grow its kernels"
+    )
 
 
 def _gated(start: "Checkpoint", choices: str | None, seed: int) -> "tuple[SupernetSpec, Mapping[str, np.ndarray]]":

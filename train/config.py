@@ -27,6 +27,9 @@ three such averages for the smallest (IEB, DS-Net), the average at its widest on
 Sampling = Literal["sandwich", "all"]
 """Widths of a step: the largest, the smallest and random ones between (US-Net, DS-Net), or every one (S-Net)."""
 
+OptimizerName = Literal["sgd", "adamw"]
+"""SGD with Nesterov momentum, for convolutional networks; AdamW (Loshchilov & Hutter, ICLR 2019), for transformers."""
+
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """Lightning's names. Mixed: convolutions in the short format, weights and batch-norm sums in float32."""
 
@@ -67,14 +70,18 @@ class StageConfig:
     """Images per step, over all processes."""
     accumulate: int = Field(default=1, ge=1)
     """Parts that each process runs one after the other per step, to need less memory; batch norm sees one part."""
+    optimizer: OptimizerName = "sgd"
+    """What turns gradients into steps."""
     learning_rate: float = Field(default=0.08, gt=0)
-    """Peak rate of SGD; it follows a cosine to zero."""
+    """Peak rate of the optimiser (AdamW: about 1e-3); it follows a cosine to zero."""
     warmup_epochs: float = Field(default=0.0, ge=0)
     """Passes during which the rate climbs linearly from zero, at most half of all."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Nesterov momentum of SGD; 0 turns it off."""
+    """Weight of the past, per step, in the mean of gradients: Nesterov momentum of SGD, where 0 turns it off; β₁ of
+    AdamW."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """L2 penalty on the weights of convolutions and the classifier; biases and batch norm are exempt."""
+    """Decay of the weights of convolutions and linear layers: SGD's L2 penalty; decoupled from the gradient in AdamW
+    (DeiT: 0.05). Biases, normalisation and position embeddings are exempt."""
     precision: Precision = "32-true"
     """Number format of the convolutions."""
     decode_resolution: int | None = Field(default=None, ge=8)

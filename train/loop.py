@@ -1,4 +1,4 @@
-"""The training loop of both stages: parts of a batch in, one gradient synchronisation and one SGD step out.
+"""The training loop of both stages: parts of a batch in, one gradient synchronisation and one optimiser step out.
 
 Lightning Fabric brings the device, the precision and the processes; every process holds the whole network.
 """
@@ -30,6 +30,11 @@ CROP_MARGIN = 8 / 7
 """Largest side of an image that is cropped, in sides of the crop: 256 pixels for 224."""
 SAVE_SECONDS = 60.0
 """Time between two saved states: what a killed run loses at most."""
+
+ADAMW_BETA2 = 0.999
+"""Weight of the past, per step, in the mean of squared gradients, as DeiT has it (Touvron et al., ICML 2021)."""
+OPTIMIZER = "optimizer"
+"""What the names of the optimiser's tensors begin with in a saved state."""
 
 View = Callable[[], Tensor]
 NamedParameters = list[tuple[str, nn.Parameter]]
@@ -95,7 +100,7 @@ def run_steps(
     size = min(config.batch_size, images.count)
     per_epoch = steps_per_epoch(images.count, size)
     total = config.epochs * per_epoch
-    optimizer = _optimizer(learner, config)
+    optimizer = _optimizer(learner, spec, config)
     state = _restored(learner, optimizer, setting)
     stepping = fabric.setup_optimizers(optimizer)
     assert not isinstance(stepping, tuple)
@@ -183,32 +188,50 @@ class _Journal:
         now = time.perf_counter()
         if self.setting.folder is None or (not ends_epoch and now - self.saved_at < SAVE_SECONDS):
             return
-        self.state.tensors = learner.carried() | _momenta(optimizer)
+        self.state.tensors = learner.carried() | _optimizer_state(optimizer)
         self.setting.folder.save(self.state)
         self.saved_at = now
 
 
-def _optimizer(learner: Learner, config: StageConfig) -> torch.optim.SGD:
+def _optimizer(learner: Learner, spec: SupernetSpec, config: StageConfig) -> torch.optim.Optimizer:
+    """Return the optimiser of a stage; filters decay, what shifts, scales or places does not."""
+    filters = {f"{layer.name}.weight" for layer in spec.layers if layer.has_filter}
     trained = learner.named_parameters()
-    groups = [
-        {
-            "params": [(name, weight) for name, weight in trained if weight.ndim > 1],
-            "weight_decay": config.weight_decay,
-        },
-        {"params": [(name, vector) for name, vector in trained if vector.ndim == 1], "weight_decay": 0.0},
-    ]
-    kept = [group for group in groups if group["params"]]
-    return torch.optim.SGD(kept, config.learning_rate, config.momentum, nesterov=config.momentum > 0)
+    decayed = [(name, weight) for name, weight in trained if name in filters]
+    exempt = [(name, weight) for name, weight in trained if name not in filters]
+    decays = ((decayed, config.weight_decay), (exempt, 0.0))
+    groups = [{"params": params, "weight_decay": decay} for params, decay in decays if params]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, config.learning_rate, (config.momentum, ADAMW_BETA2))
+    return torch.optim.SGD(groups, config.learning_rate, config.momentum, nesterov=config.momentum > 0)
 
 
-def _momenta(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the momentum of every parameter that has one, by `momentum.NAME`."""
+def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return what the optimiser remembers of every parameter, by `optimizer.PARAMETER.KEY`."""
+    remembered = optimizer.state_dict()["state"]
     return {
-        f"momentum.{name}": optimizer.state[parameter]["momentum_buffer"]
-        for group in optimizer.param_groups
-        for name, parameter in zip(group["param_names"], group["params"], strict=True)
-        if optimizer.state[parameter].get("momentum_buffer") is not None
+        f"{OPTIMIZER}.{name}.{key}": value
+        for number, name in enumerate(_trained_names(optimizer))
+        for key, value in remembered.get(number, {}).items()
+        if value is not None
     }
+
+
+def _remember(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put what `_optimizer_state` returned back into the optimiser, on the devices where it keeps it."""
+    remembered: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        scope, _, place = name.partition(".")
+        if scope == OPTIMIZER:
+            parameter, _, key = place.rpartition(".")
+            remembered.setdefault(parameter, {})[key] = tensor
+    by_number = {number: remembered.get(name, {}) for number, name in enumerate(_trained_names(optimizer))}
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": by_number})
+
+
+def _trained_names(optimizer: torch.optim.Optimizer) -> list[str]:
+    """Return the parameters' names in the order in which the optimiser numbers them."""
+    return [name for group in optimizer.param_groups for name in group["param_names"]]
 
 
 @torch.no_grad()
@@ -224,11 +247,7 @@ def _restored(learner: Learner, optimizer: torch.optim.Optimizer, setting: Setti
         raise TrainError("the state in the run folder is of another network; delete the folder to start anew")
     for name, tensor in carried.items():
         tensor.copy_(state.tensors[name])
-    for group in optimizer.param_groups:
-        for name, parameter in zip(group["param_names"], group["params"], strict=True):
-            momentum = state.tensors.get(f"momentum.{name}")
-            if momentum is not None:
-                optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter.device)
+    _remember(optimizer, state.tensors)
     return state
 
 

@@ -131,6 +131,7 @@ def provenance(
         "data": {"name": Path(data).resolve().name, "images": images.count},
         "classes": list(images.classes),
         "parent_sha256": start.sha256 if start else None,
+        "parent_spec": start.spec.name if start else None,
         "parent_provenance": start.provenance if start else None,
         "config": asdict(stage),
         "processes": fabric.world_size,

@@ -31,7 +31,7 @@ class State:
     step: int
     """Steps finished."""
     tensors: dict[str, Tensor]
-    """Network, average and momentum, by name."""
+    """Network, average and what the optimiser remembers, by name."""
 
 
 class RunFolder:

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy import METHODS, Comparison, difference, figures, networks
+from tests.convert.supernets import trained_like
 from tests.train.networks import MICRO, MICRO_STAGE, coloured_images
+from train.checkpoint import Checkpoint, load_checkpoint
 from train.config import SupernetStageConfig
 from train.errors import ConfigError, SpecError
 
@@ -13,8 +15,8 @@ BRIEF = replace(MICRO_STAGE, epochs=2)
 WIDTHS = (0, 2, 4)
 
 
-def comparison(out: Path, given: dict[str, Path] | None = None) -> Comparison:
-    return Comparison(out, coloured_images(30), coloured_images(24, seed=1), 0, given or {})
+def comparison(out: Path, given: dict[str, Path] | None = None, start: Checkpoint | None = None) -> Comparison:
+    return Comparison(out, coloured_images(30), coloured_images(24, seed=1), 0, given or {}, start)
 
 
 def judged(out: Path, method: str, config: SupernetStageConfig = BRIEF) -> list[dict[str, object]]:
@@ -55,6 +57,38 @@ def test_a_given_checkpoint_of_another_network_is_refused(tmp_path: Path) -> Non
         comparison(tmp_path, {"ds-net": tmp_path / "static-00.safetensors"}).judged(network)
 
 
+def test_methods_that_differ_in_the_objective_can_begin_as_one_trained_network(tmp_path: Path) -> None:
+    start = trained_like(MICRO)
+    motionless = replace(BRIEF, epochs=1, learning_rate=1e-9)
+    for method in ("ds-net", "mvco"):
+        (network,) = networks(method, MICRO, motionless, WIDTHS)
+        comparison(tmp_path, start=start).judged(network)
+        tensors = load_checkpoint(tmp_path / f"{method}.safetensors").tensors
+        moved = max(
+            float(np.abs(tensors[name] - start.tensors[name]).max()) for name in tensors if "statistics" not in name
+        )
+        assert moved < 1e-6, f"{method} begins {moved:.2e} away from its start"
+    with pytest.raises(ConfigError, match=r"other settings \(start_sha256 differ\)"):
+        comparison(tmp_path).judged(network)
+    (alone, *_) = networks("static", MICRO, motionless, WIDTHS)
+    with pytest.raises(ConfigError, match="static-00 cannot begin as the network of --start"):
+        comparison(tmp_path, start=start).judged(alone)
+
+
+def test_each_method_has_an_objective_of_its_own_whatever_the_config_says() -> None:
+    config = replace(BRIEF, objective="ensemble bootstrapping")
+    found = {method: networks(method, MICRO, config, WIDTHS)[0].config.objective for method in METHODS}
+    assert found == {
+        "ds-net": "bootstrapping",
+        "us-net": "distillation",
+        "s-net": "labels",
+        "labels": "labels",
+        "ieb": "ensemble bootstrapping",
+        "mvco": "multi-view consistency",
+        "static": "labels",
+    }
+
+
 def test_an_unknown_method_is_refused_with_the_valid_ones() -> None:
     with pytest.raises(ConfigError, match="valid: ds-net, us-net"):
         networks("autoslim", MICRO, BRIEF, WIDTHS)
@@ -79,6 +113,7 @@ def test_the_mean_over_widths_is_paired_image_by_image() -> None:
     """Where one width gains exactly the images that another loses, the mean has no spread at all."""
     some = np.array([True] * 30 + [False] * 70)
     right = {"ds-net": {0: some, 4: ~some}, "us-net": {0: ~some, 4: some}}
-    *widths, mean = figures("ds-net", right, MICRO)
+    *widths, mean = figures("ds-net", right, MICRO, "us-net")
     assert [record["top1"] for record in (*widths, mean)] == pytest.approx([0.3, 0.7, 0.5]), (widths, mean)
     assert mean["minus_us-net"] == {"value": 0.0, "low": 0.0, "high": 0.0}, mean
+    assert all(record["minus_us-net"] is None for record in figures("us-net", right, MICRO, "us-net"))

@@ -8,7 +8,7 @@ import torch
 from lightning.fabric import Fabric
 from torch.utils.data import TensorDataset
 
-from tests.train.networks import MICRO, coloured_images
+from tests.train.networks import MICRO, MICRO_STAGE, MICRO_VIT, coloured_images
 from train import TrainError
 from train.config import AugmentConfig, GateStageConfig, HardRule
 from train.costs import mac_target
@@ -17,6 +17,7 @@ from train.evaluate import evaluate_supernet
 from train.gate_stage import GateLearner, train_gate
 from train.loop import Setting
 from train.supernet import Supernet
+from train.supernet_stage import train_supernet
 
 STILL = AugmentConfig(flip=False, shift=0.0, zoom=0.0)
 CONFIG = GateStageConfig(
@@ -120,3 +121,22 @@ def test_a_network_without_a_gate_is_refused() -> None:
     plain = replace(MICRO, gates=())
     with pytest.raises(TrainError, match="no gate to train"):
         train_gate(plain, Supernet(plain).tensors(), coloured_images(9), CONFIG, setting=CPU)
+
+
+def test_both_stages_train_a_transformer_with_adamw() -> None:
+    stage = replace(MICRO_STAGE, optimizer="adamw", learning_rate=3e-3, weight_decay=0.05)
+    supernet = train_supernet(MICRO_VIT, coloured_images(60), stage, setting=CPU)
+    budget = (MICRO_VIT.macs(0) + MICRO_VIT.macs(2)) / 2
+    recipe = replace(
+        CONFIG, optimizer="adamw", epochs=10, learning_rate=0.01, sparsification_weight=0.0, mac_weight=0.0
+    )
+    tensors = train_gate(
+        MICRO_VIT, supernet, coloured_images(60), recipe, target=mac_target(MICRO_VIT, budget), setting=CPU
+    )
+    moved = [name for name in tensors if not np.array_equal(tensors[name], supernet[name])]
+    assert moved == [name for name in tensors if name.startswith("gate.")]
+    result = evaluate_supernet(Supernet.from_tensors(MICRO_VIT, tensors), coloured_images(90, seed=1))
+    top1 = [one.top1 for one in result.widths]
+    assert min(top1) > 0.9, f"top-1 per width {top1}"
+    assert result.dynamic is not None
+    assert abs(result.dynamic.mean_macs / budget - 1) < 0.2, f"mean {result.dynamic.mean_macs}, budget {budget}"

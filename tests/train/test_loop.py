@@ -14,12 +14,13 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
-from tests.train.networks import MICRO, MICRO_STAGE, coloured_images
+from tests.train.networks import MICRO, MICRO_STAGE, MICRO_VIT, coloured_images
 from train import TrainError
-from train.config import AugmentConfig
+from train.config import AugmentConfig, OptimizerName, SupernetStageConfig
 from train.loop import Setting
 from train.progress import Progress
 from train.run_folder import RunFolder, State
+from train.spec import SupernetSpec
 from train.supernet_stage import train_supernet
 
 IMAGES = coloured_images(60)
@@ -31,6 +32,7 @@ RICH = replace(
     augment=AugmentConfig(crop=0.5, shift=0.1, zoom=0.1, colour=0.1, randaugment=9, erasing=0.2),
 )
 """Everything that draws random numbers or changes over time: all of it must survive an interruption."""
+ADAMW = replace(RICH, optimizer="adamw", learning_rate=3e-3)
 RUN = [sys.executable, "-m", "tests.train.run_training"]
 REPOSITORY = Path(__file__).parents[2]
 Tensors = dict[str, np.ndarray]
@@ -48,10 +50,13 @@ class KilledError(Exception):
     """Stands for a kill at the end of a step."""
 
 
-def test_a_run_interrupted_after_any_step_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("config", [RICH, ADAMW], ids=lambda config: config.optimizer)
+def test_a_run_interrupted_after_any_step_ends_bit_identical(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: SupernetStageConfig
+) -> None:
     monkeypatch.setattr("train.loop.SAVE_SECONDS", 0.0)
     monkeypatch.setattr("train.loop.REPORT_SECONDS", 0.0)
-    whole = train_supernet(MICRO, IMAGES, RICH, seed=3, setting=Setting(fabric()))
+    whole = train_supernet(MICRO, IMAGES, config, seed=3, setting=Setting(fabric()))
     for last in (1, 3, 4, 10):
 
         def stop(state: Progress, last: int = last) -> None:
@@ -60,10 +65,10 @@ def test_a_run_interrupted_after_any_step_ends_bit_identical(tmp_path: Path, mon
 
         folder = RunFolder(tmp_path / str(last), {"seed": 3})
         with pytest.raises(KilledError):
-            train_supernet(MICRO, IMAGES, RICH, seed=3, setting=Setting(fabric(), folder, stop))
+            train_supernet(MICRO, IMAGES, config, seed=3, setting=Setting(fabric(), folder, stop))
         resumed_at: list[int] = []
         setting = Setting(fabric(), folder, lambda state, seen=resumed_at: seen.append(state.done))  # type: ignore[misc]
-        resumed = train_supernet(MICRO, IMAGES, RICH, seed=3, setting=setting)
+        resumed = train_supernet(MICRO, IMAGES, config, seed=3, setting=setting)
         assert resumed_at[0] == last + 1, resumed_at
         assert differing(whole, resumed) == [], f"interrupted after step {last}"
 
@@ -134,3 +139,17 @@ def test_a_run_folder_of_other_settings_is_refused_by_the_name_of_what_differs(
     with pytest.raises(TrainError, match=r"other settings \(seed differ\)") as caught:
         train_supernet(MICRO, IMAGES, short, setting=Setting(fabric(), other))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", [MICRO, MICRO_VIT], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_filters_decay_and_nothing_else_does(spec: SupernetSpec, optimizer: OptimizerName) -> None:
+    """One step with and without decay: what differs has decayed, and the gate is not trained in stage I."""
+    step = replace(MICRO_STAGE, epochs=1, batch_size=60, learning_rate=0.01, optimizer=optimizer)
+    with_decay, without = (
+        train_supernet(spec, IMAGES, replace(step, weight_decay=decay), setting=Setting(fabric())) for decay in (1, 0)
+    )
+    exempt = ("_bn.", "norm.", ".bias", "position.", "gate.")
+    filters = [name for name in without if not any(word in f"{name}." for word in exempt)]
+    decayed = [name for name in differing(with_decay, without) if "statistics" not in name]
+    assert decayed == filters

@@ -160,6 +160,23 @@ def test_a_gate_is_trained_for_a_budget(run: Run, workplace: Path) -> None:
         assert fragment in err
 
 
+def test_a_network_with_larger_kernels_begins_from_a_checkpoint_with_smaller_ones(run: Run, workplace: Path) -> None:
+    large = replace(MICRO, name="large", stages=(MICRO.stages[0], *(replace(s, kernel=5) for s in MICRO.stages[1:])))
+    (workplace / "large.json").write_text(large.to_json())
+    run("init", "--spec", workplace / "micro.json", "--out", workplace / "i.safetensors")
+    words = ("train", "supernet", "--data", workplace / "images", "--threads", 1, "--config", workplace / "quick.toml")
+    words = (*words, "--out", workplace / "l.safetensors", "--checkpoint", workplace / "i.safetensors", "--spec")
+    status, _, err = run(*words, workplace / "large.json")
+    assert status == 0, err
+    start, trained = load_checkpoint(workplace / "i.safetensors"), load_checkpoint(workplace / "l.safetensors")
+    assert trained.spec == large
+    found = [trained.provenance[name] for name in ("parent_sha256", "parent_spec", "parent_provenance")]
+    assert found == [start.sha256, "micro", start.provenance]
+    status, _, err = run(*words, "ds_mbv1_tiny")
+    assert (status, len(err.splitlines())) == (2, 1), err
+    assert "cannot begin as the checkpoint's 'micro': they differ in resolution, classes, stem, stages" in err
+
+
 def test_a_network_without_a_gate_gets_a_side_gate(run: Run, workplace: Path) -> None:
     spec = replace(MICRO, gates=(), resolution=32, name="gateless")
     (workplace / "gateless.json").write_text(spec.to_json())
@@ -191,7 +208,7 @@ def test_a_network_without_a_gate_gets_a_side_gate(run: Run, workplace: Path) ->
     ("arguments", "fragment"),
     [
         (("init", "--spec", "ds_mbv9", "--out", "x.safetensors"), "valid: ds_mbv1, ds_mbv1_64, ds_mbv1_tiny"),
-        (("train", "supernet", "--data", "d", "--out", "x.safetensors"), "exactly one of --spec"),
+        (("train", "supernet", "--data", "d", "--out", "x.safetensors"), "there is nothing to train; give --spec"),
         (("train", "supernet", "--spec", "ds_mbv1_tiny", "--data", "absent", "--out", "x"), "no labelled images at"),
         (("train", "gate", "--checkpoint", "absent.safetensors", "--data", "d", "--out", "x"), "no checkpoint at"),
         (("evaluate", "absent.safetensors", "--data", "d"), "no checkpoint at"),
