@@ -14,7 +14,7 @@
 
 namespace dsnet {
 
-/// What a gate is asked: which of the widths at `positions`, at least two, or which of the questions about them, is next.
+/// What a gate is asked: which of the widths at `positions`, at least two, or which further question, is next.
 struct Question {
   /// The gates are numbered in the order in which they decide.
   std::size_t gate = 0;

@@ -120,7 +120,8 @@ const void* Unit::output(std::size_t index) const {
 void check_chain(const Chain& chain) {
   for (std::size_t place = 1; place < chain.size(); ++place) {
     const Unit &before = *chain[place - 1], &unit = *chain[place];
-    const bool follows = unit.reads_image() ? unit.role() == Role::net && before.role() == Role::gate : before.gives_features();
+    const bool follows =
+        unit.reads_image() ? unit.role() == Role::net && before.role() == Role::gate : before.gives_features();
     if (!follows)
       throw UserError("unit " + unit.name() + " cannot follow unit " + before.name() +
                       "; a prefix or stage is followed by a stage or tail, a gate by a net");

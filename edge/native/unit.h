@@ -16,7 +16,7 @@
 
 namespace dsnet {
 
-/// What a program is for, see docs/bundle.md: what runs from the image, or from one gate, to the next gate or the answer.
+/// What a program is for, see docs/bundle.md: it runs from the image, or one gate, to the next gate or the answer.
 enum class Role { prefix, stage, tail, gate, net };
 
 struct TensorInfo {
