@@ -38,7 +38,7 @@ COMMANDS = {
     "train": Entry("train.cli:train_app", "Train a supernet, then its gate.", "train"),
     "evaluate": Entry(
         "train.cli:evaluate",
-        "Print the accuracy of every width of a supernet, and with its own gate deciding.",
+        "Print the accuracy of every width of a supernet, and with its own gates deciding.",
         "train",
     ),
     "import": Entry(

@@ -184,4 +184,4 @@ def test_verify_prints_checks_as_json(capsys: pytest.CaptureFixture[str], golden
     )
     result = json.loads(out)
     assert (status, result["passed"]) == (1, False)
-    assert {"claim": "manifest", "outcome": "pass", "detail": "dsnet-bundle/1, 2 widths"} in result["checks"]
+    assert {"claim": "manifest", "outcome": "pass", "detail": "dsnet-bundle/2, 2 widths"} in result["checks"]
