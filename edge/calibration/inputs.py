@@ -11,6 +11,7 @@ from edge.bundle.reader import Bundle
 from edge.calibration.budget import Blocks, Floats
 from edge.errors import CalibrationError
 from edge.profiling.latency_table import LatencyTable, Run, load_latency
+from edge.runtime.decisions import check_decisions
 from edge.runtime.predictions import Predictions, load_predictions
 from edge.runtime.route import Route
 
@@ -82,6 +83,7 @@ def load_inputs(
         )
     if metadata.artifact_sha256 != answering.sha256:
         raise _of_another_bundle(str(predictions), metadata.artifact_sha256, answering.sha256, "predict")
+    check_decisions(found, bundle, str(predictions))
     table = load_latency(latency)
     fitting = replace(wanted, runtime=artifact.runtime, precision=artifact.precision)
     run = find_run(table, fitting, str(latency), artifact.sha256)
