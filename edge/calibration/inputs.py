@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common import sha256_file
+from common.console import listed
 from edge.bundle.reader import Bundle
 from edge.calibration.budget import Blocks, Floats
 from edge.errors import CalibrationError
@@ -145,7 +146,7 @@ def end_to_end_blocks(run: Run, route: Route, widths: Sequence[int], turns: bool
     missing = [width for width, blocks in zip(widths, found, strict=True) if not blocks]
     if missing:
         raise CalibrationError(
-            f"the latency run on {run.device} has no end-to-end samples of widths {', '.join(map(str, missing))}; "
+            f"the latency run on {run.device} has no end-to-end samples of widths {listed(missing)}; "
             "run dsnet profile again for all widths"
         )
     return found
