@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
     from edge.bundle.manifest import Artifact
@@ -122,7 +124,8 @@ def convert(
         print_json([artifact.model_dump(mode="json") for artifact in manifest.artifacts])
         return
     for artifact in manifest.artifacts:
-        stdout().print(artifact_table(artifact, artifact_bytes(manifest, artifact)))
+        for found in artifact_tables(artifact, artifact_bytes(manifest, artifact)):
+            stdout().print(found)
 
 
 def class_names(supernet: "Checkpoint", classes: Path | None, data: Path | None) -> tuple[str, ...]:
@@ -148,24 +151,23 @@ def class_names(supernet: "Checkpoint", classes: Path | None, data: Path | None)
     return tuple(folders) if len(folders) == expected else tuple(str(number) for number in range(expected))
 
 
-def artifact_table(artifact: "Artifact", size: int) -> "Table":
-    """Return what the conversion's own checks found, a row per program."""
+def artifact_tables(artifact: "Artifact", size: int) -> "Iterator[Table]":
+    """Yield what the conversion's own checks found: of every program, and, on labelled images, of every width."""
     from common.console import table
 
-    accuracy = {entry.width: entry for entry in artifact.accuracy}
-    rows = []
     differences = {entry.program: f"{entry.max_abs_difference:g}" for entry in artifact.parity}
-    for program in artifact.programs:
-        found = accuracy.get(program.widths[0]) if program.answers and len(program.widths) == 1 else None
-        cells = (
-            (
-                f"{100 * found.float_top1:.2f}",
-                f"{100 * found.artifact_top1:.2f}",
-                f"{100 * (found.artifact_top1 - found.float_top1):+.2f}",
-            )
-            if found
-            else ("–", "–", "–")
+    programs = [(program.name, differences.get(program.name, "–")) for program in artifact.programs]
+    title = f"{artifact.runtime} {artifact.precision}: {size:,} bytes for {len(programs)} programs"
+    yield table(title, ("program", "nested − plain"), programs)
+    rows = [
+        (
+            entry.width,
+            f"{100 * entry.float_top1:.2f}",
+            f"{100 * entry.artifact_top1:.2f}",
+            f"{100 * (entry.artifact_top1 - entry.float_top1):+.2f}",
         )
-        rows.append((program.name, differences.get(program.name, "–"), *cells))
-    title = f"{artifact.runtime} {artifact.precision}: {size:,} bytes for {len(artifact.programs)} programs"
-    return table(title, ("program", "nested − plain", "float top-1 %", f"{artifact.precision} top-1 %", "change"), rows)
+        for entry in artifact.accuracy
+    ]
+    if rows:
+        title = f"Top-1 in percent on {artifact.accuracy[0].images} images"
+        yield table(title, ("width", "float", artifact.precision, "change"), rows)

@@ -1,6 +1,7 @@
 """Paths through a network that gates part: which entry of its channel counts each part runs at. No torch."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 Path = tuple[int, ...]
 """One entry per part, or, for the beginning of a path, fewer."""
@@ -27,3 +28,8 @@ def path_count(counts: Sequence[int], reaches: Sequence[int | None]) -> int:
         near = max(counts) if reach is None else reach
         ways = [sum(ways[max(0, entry - near) : entry + near + 1]) for entry in range(count)]
     return sum(ways)
+
+
+def nested(paths: Sequence[Path]) -> bool:
+    """Return whether no part runs narrower at a path than at the one before it."""
+    return all(a <= b for before, after in pairwise(paths) for a, b in zip(before, after, strict=True))

@@ -23,7 +23,7 @@ from train.errors import SpecError
 from train.families import FAMILIES
 from train.graph import Activation, Graph
 from train.layer_specs import LayerSpec
-from train.paths import Path, all_paths
+from train.paths import Path, all_paths, nested
 from train.spec_problems import BatchNormKind, spec_problems
 
 MAX_SPEC_BYTES = 1 << 20
@@ -263,10 +263,11 @@ class SupernetSpec:
         Index i of the new spec costs what `widths[i]` costs here, less the gate. One width gives an ordinary static
         network. Widths that are none, unknown or out of order are a SpecError.
         """
-        if not widths or list(widths) != sorted(set(widths) & set(range(self.n_widths))):
+        known = list(widths) == sorted(set(widths) & set(range(self.n_widths)))
+        if not widths or not known or not nested([self.paths[width] for width in widths]):
             raise SpecError(
-                f"widths {list(widths)} are not ascending choices of 0…{self.n_widths - 1} of spec {self.name!r}; "
-                "name one or more of these"
+                f"widths {list(widths)} are not ascending choices of 0…{self.n_widths - 1} of spec {self.name!r}, "
+                "each within the next; name one or more of these"
             )
         restricted = replace(
             self,

@@ -73,7 +73,7 @@ def measure_accuracy(
         return [_named(plan, modules[plan.name](sample[plan.input_name])) for sample in inputs]
 
     widths = zip(run_widths(plans, images, in_torch), run_widths(plans, images, _stock(files)), strict=True)
-    return [
+    measured = [
         Accuracy(
             width=width,
             images=len(images),
@@ -82,6 +82,7 @@ def measure_accuracy(
         )
         for (width, expected), (_, found) in widths
     ]
+    return sorted(measured, key=lambda entry: entry.width)
 
 
 def _stock(files: Mapping[str, bytes]) -> Run[Tensor]:

@@ -74,15 +74,18 @@ def measure_accuracy(
     def run_nested(plan: ProgramPlan, given: Sequence[Sample]) -> Sequence[Sample]:
         return run_program(nested.data, plan.name, given, nested.roots[plan.name], num_threads=threads)
 
-    both = zip(run_widths(plans, images, run_float), run_widths(plans, images, run_nested), strict=True)
+    expected, found = (
+        {width: _classes(outputs) for width, outputs in run_widths(plans, images, run)}
+        for run in (run_float, run_nested)
+    )
     return [
         Accuracy(
             width=width,
             images=len(images),
-            float_top1=float((_classes(expected) == truth).mean()),
-            artifact_top1=float((_classes(found) == truth).mean()),
+            float_top1=float((expected[width] == truth).mean()),
+            artifact_top1=float((found[width] == truth).mean()),
         )
-        for (width, expected), (_, found) in both
+        for width in sorted(expected)
     ]
 
 
