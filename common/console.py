@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,12 @@ def one_line(text: str) -> str:
     """Return `text` on one line, with whatever a terminal might interpret spelled out instead."""
     joined = " ".join(text.split())
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in joined)
+
+
+def listed(items: Collection[object], most: int = 8) -> str:
+    """Return items with commas between them: of more than `most` the first ones, and how many there are."""
+    shown = ", ".join(map(str, islice(items, most)))
+    return shown if len(items) <= most else f"{shown}, … ({len(items)} in all)"
 
 
 def print_json(result: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -35,7 +35,7 @@ COMMANDS = {
     "init": Entry(
         "train.cli:init", "Write an untrained supernet, so that latency can be measured before anyone trains.", "train"
     ),
-    "train": Entry("train.cli:train_app", "Train a supernet, then its gate.", "train"),
+    "train": Entry("train.cli:train_app", "Train a supernet, then its gates.", "train"),
     "evaluate": Entry(
         "train.cli:evaluate",
         "Print the accuracy of every width of a supernet, and with its own gates deciding.",
@@ -53,8 +53,8 @@ COMMANDS = {
     "devices": Entry("edge.devices.cli:devices", "List this machine and the Android devices that adb sees."),
     "profile": Entry("edge.profiling.cli:app", "Measure the latency of every width of a bundle."),
     "predict": Entry("edge.runtime.cli:predict", "Run every width of a bundle over labelled images."),
-    "calibrate": Entry("edge.calibration.cli:calibrate", "Find gate thresholds that keep a device within a budget."),
-    "run": Entry("edge.runtime.cli:run", "Classify images; the gate picks the width of each."),
+    "calibrate": Entry("edge.calibration.cli:calibrate", "Find operating points that keep a device within a budget."),
+    "run": Entry("edge.runtime.cli:run", "Classify images; a policy picks the width of each."),
     "android-assets": Entry(
         "edge.bundle.cli:android_assets",
         "Write the assets of an Android app: a bundle with the widths that it is to have.",

@@ -74,7 +74,7 @@ Half = Annotated[bool, typer.Option("--half", help="Write float16: half the byte
 AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable results.")]
 
 train_app = typer.Typer(
-    help="Train a supernet, then its gate.", add_completion=False, rich_markup_mode=None, no_args_is_help=True
+    help="Train a supernet, then its gates.", add_completion=False, rich_markup_mode=None, no_args_is_help=True
 )
 
 
@@ -156,10 +156,10 @@ def train_gate(
     data: Data,
     out: Out,
     target_macs: Annotated[
-        float | None, typer.Option(help="Mean multiply-accumulates per image that the gate should meet, such as 20e6.")
+        float | None, typer.Option(help="Mean multiply-accumulates per image that the gates should meet, such as 20e6.")
     ] = None,
     target_ms: Annotated[
-        float | None, typer.Option(help="Mean milliseconds per image that the gate should meet; needs --latency.")
+        float | None, typer.Option(help="Mean milliseconds per image that the gates should meet; needs --latency.")
     ] = None,
     latency: Annotated[Path | None, typer.Option(help="Latency table of the device, from dsnet profile.")] = None,
     device: Annotated[str | None, typer.Option(help="Device of the latency table, where it holds several.")] = None,
@@ -216,7 +216,7 @@ def train_gate(
     _use_threads(threads)
     images = opened_images(fabric, data, spec, split, stage.decode_resolution)
     settings = run_settings("gate", spec, stage, seed, images, start, fabric) | {"target": _target_record(target)}
-    with run_setting(fabric, run or run_folder(out), settings, "training the gate") as setting:
+    with run_setting(fabric, run or run_folder(out), settings, "training the gates") as setting:
         tensors = gate_stage.train_gate(spec, initial, images, stage, seed, target, setting)
         record = provenance("train gate", seed, data, images, start, stage, fabric)
         record |= {"target": _target_record(target)}

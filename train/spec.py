@@ -236,10 +236,10 @@ class SupernetSpec:
     def with_side_gate(self, choices: Sequence[int]) -> "SupernetSpec":
         """Return the spec with a side gate over `choices`: the largest of its kind within SIDE_GATE_SHARE.
 
-        A network with a gate, or too small for one beside it, is a SpecError.
+        A network with gates, or too small for one beside it, is a SpecError.
         """
         if self.choices:
-            raise SpecError(f"spec {self.name!r} has a gate already; train that one")
+            raise SpecError(f"spec {self.name!r} has {len(self.choices)} gate(s) already; train those")
         gates = [
             SideGateSpec(tuple(choices), side, (channels, 2 * channels, 4 * channels))
             for side in SIDE_GATE_SIDES

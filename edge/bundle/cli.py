@@ -61,7 +61,7 @@ def hydrate(
         str | None,
         typer.Option(
             "--as",
-            help="litert: tflite, or monolithic (one width as one program net_NN, without the gate). executorch: pte "
+            help="litert: tflite, or monolithic (one width as one program net_NN, without gates). executorch: pte "
             "(self-contained), ptd (weights in a file beside it), or programs (one .pte per program). coreml: "
             "mlpackage (a function per program, from iOS18 on), or packages (one per program).  "
             "[default: the first that can be]",
@@ -75,7 +75,7 @@ def hydrate(
 ) -> None:
     """Write a plain static file for chosen widths of a bundle.
 
-    The file holds the gate's program and the chosen widths', with ordinary weights: the runtime's own tools read it.
+    The file holds every program that the chosen widths run, with ordinary weights: the runtime's own tools read it.
     """
     from common import check_writable, parse_widths, sha256_bytes
     from common.console import print_json

@@ -107,7 +107,7 @@ def _tflite(choice: Choice) -> Files:
 
 
 def _monolithic(choice: Choice) -> Files:
-    """One width as a single program net_NN, image → logits, without the gate."""
+    """One width as a single program net_NN, image → logits, without gates."""
     if len(choice.widths) != 1:
         raise BundleError(f"--as monolithic makes one width of {len(choice.widths)} a program; name it with --widths")
     (width,), nested = choice.widths, choice.bundle.verified_bytes(choice.artifact)

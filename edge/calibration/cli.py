@@ -70,12 +70,12 @@ def calibrate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable results.")] = False,
 ) -> None:
-    """Find gate thresholds that keep a device within a budget.
+    """Find operating points that keep a device within a budget.
 
-    Of all threshold rules within the budget the most accurate one on the calibration images is found; the gap says how
-    much better any other could be (0: none). Held-out figures come from rules that were not fitted to the images
-    they are judged on; with --confidence, those images also chose the rule. Points of the same name in the bundle are
-    replaced.
+    Of all threshold rules within the budget the best one on the calibration images is found; the gap says how much
+    better any other could be (0: none). Other policies are searched for, without that promise (docs/calibration.md).
+    Held-out figures come from policies that were not fitted to the images they are judged on; with --confidence, those
+    images also chose the policy. Points of the same name in the bundle are replaced.
     """
     from common.console import print_json
     from edge.bundle.reader import open_bundle

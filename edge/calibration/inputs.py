@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from common import sha256_file
+from common.console import listed
 from edge.bundle.reader import Bundle
 from edge.calibration.budget import Blocks, Floats
 from edge.errors import CalibrationError
 from edge.profiling.latency_table import LatencyTable, Run, load_latency
+from edge.runtime.decisions import check_decisions
 from edge.runtime.predictions import Predictions, load_predictions
 from edge.runtime.route import Route
 
@@ -82,6 +84,7 @@ def load_inputs(
         )
     if metadata.artifact_sha256 != answering.sha256:
         raise _of_another_bundle(str(predictions), metadata.artifact_sha256, answering.sha256, "predict")
+    check_decisions(found, bundle, str(predictions))
     table = load_latency(latency)
     fitting = replace(wanted, runtime=artifact.runtime, precision=artifact.precision)
     run = find_run(table, fitting, str(latency), artifact.sha256)
@@ -143,7 +146,7 @@ def end_to_end_blocks(run: Run, route: Route, widths: Sequence[int], turns: bool
     missing = [width for width, blocks in zip(widths, found, strict=True) if not blocks]
     if missing:
         raise CalibrationError(
-            f"the latency run on {run.device} has no end-to-end samples of widths {', '.join(map(str, missing))}; "
+            f"the latency run on {run.device} has no end-to-end samples of widths {listed(missing)}; "
             "run dsnet profile again for all widths"
         )
     return found

@@ -14,6 +14,7 @@ from edge.calibration.inputs import Inputs, Selection, find_run
 from edge.calibration.policies import KINDS, Fit, kinds_for
 from edge.errors import CalibrationError
 from edge.profiling.latency_table import LatencyTable
+from edge.runtime.decisions import check_decisions
 from edge.runtime.predictions import Predictions
 from edge.runtime.route import Route
 
@@ -90,6 +91,7 @@ def evaluate_point(
             f"operating point {point.name} is of artifact {point.artifact_sha256[:12]}…, but the predictions are of "
             f"{predictions.metadata.artifact_sha256[:12]}…; make both from one bundle"
         )
+    check_decisions(predictions, bundle, "predictions")
     absent = sorted(set(point.widths) - set(predictions.metadata.widths))
     if absent:
         raise CalibrationError(f"operating point {point.name} uses widths {absent}, which the predictions do not hold")

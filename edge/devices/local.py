@@ -16,10 +16,11 @@ import psutil  # type: ignore[import-untyped]
 from edge.bundle.manifest import Artifact, Program
 from edge.devices.base import Workload
 from edge.devices.native import NativeWorkload
+from edge.devices.timed_policy import timed_nodes
 from edge.errors import MeasurementError
 from edge.runtime.one_image import OneImage
 from edge.runtime.open_session import open_session
-from edge.runtime.policy import choose, score
+from edge.runtime.policy import decided
 from edge.runtime.route import GATE_LOGITS, IMAGE, Route, feed, real_values
 from edge.runtime.session import Array, Session
 
@@ -93,7 +94,7 @@ class LocalWorkload:
         self._image: Array = noise
         self._alone = OneImage(session, noise)
         self._chains = Route.of(artifact).chains
-        self._thresholds = [0.0] * (len(self._chains) - 1)
+        self._nodes = timed_nodes(artifact)
 
     takes_turns = True
     most_rests = MOST_RESTS
@@ -134,7 +135,8 @@ class LocalWorkload:
 
     def _decide(self, program: Program, outputs: Mapping[str, Array]) -> None:
         """Do what dynamic inference does after a gate; what follows is given, so the result does not matter."""
-        choose(score(real_values(program, outputs, GATE_LOGITS)), self._thresholds)
+        if node := self._nodes.get(program.name):
+            decided(node, real_values(program, outputs, GATE_LOGITS))
 
     def canary_ms(self) -> float:
         """Return the mean time of an integer product in the nearest caches and a sum over 4 MiB, on one core.

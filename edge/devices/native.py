@@ -8,12 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from common.console import listed
 from edge.bundle.manifest import Artifact, Program, TensorInfo
 from edge.bundle.nested.weights import weights_files
 from edge.devices.native_process import NativeProcess as NativeProcess
 from edge.devices.native_process import one_line
+from edge.devices.timed_policy import timed_policy
 from edge.errors import BundleError, MeasurementError, RuntimeUnavailableError
-from edge.runtime.route import Route
 
 if TYPE_CHECKING:
     from edge.bundle.reader import Bundle
@@ -57,7 +58,7 @@ class RunnerWorkload:
         """
         self.runtime_version = version
         """The runtime's name and version."""
-        self._policy = timed_policy(artifact)
+        self._policy = timed_policy(artifact).model_dump()
         self._process = process
         try:
             for program in needed_programs(artifact, programs):
@@ -166,29 +167,9 @@ def needed_programs(artifact: Artifact, names: Sequence[str]) -> list[Program]:
     known = {program.name: program for program in artifact.programs}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise BundleError(f"no program {unknown[0]} in this artifact; it has {', '.join(known)}")
+        raise BundleError(f"no program {unknown[0]} in this artifact; it has {listed(known)}")
     needed = set(names) | {before.name for name in names for before in _before(artifact, known[name])}
     return [program for program in artifact.programs if program.name in needed]
-
-
-def timed_policy(artifact: Artifact) -> dict[str, Any]:
-    """Return the policy that decides between programs while they are timed.
-
-    What it decides does not matter, as the programs are given; how many thresholds it compares with at each gate does.
-    """
-    paths = Route.of(artifact).paths
-    return {"kind": "tree", "widths": list(paths), "root": _timed_node(paths, 0)}
-
-
-def _timed_node(paths: Mapping[int, Sequence[Program]], gate: int) -> dict[str, Any]:
-    """Return the node of a gate that chooses between widths whose paths are the same up to it."""
-    branches: dict[str, dict[int, Sequence[Program]]] = {}
-    for width, path in paths.items():
-        branches.setdefault(path[gate].name, {})[width] = path
-    return {
-        "thresholds": [0.0] * (len(branches) - 1),
-        "next": [_timed_node(below, gate + 1) if len(below) > 1 else next(iter(below)) for below in branches.values()],
-    }
 
 
 def _before(artifact: Artifact, program: Program) -> list[Program]:

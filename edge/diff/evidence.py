@@ -14,7 +14,7 @@ from edge.errors import CalibrationError, MeasurementError
 from edge.profiling.history import LONGEST_MS
 from edge.profiling.latency_table import Entry, Run, load_latency
 from edge.profiling.statistics import samples_ms
-from edge.runtime.decisions import Decision, decision_points
+from edge.runtime.decisions import check_decisions
 from edge.runtime.policy import positions
 from edge.runtime.predictions import Predictions, load_predictions
 from edge.runtime.route import Route
@@ -139,18 +139,13 @@ def gather(bundle: Bundle, tables: Sequence[Path] = (), predictions: Sequence[Pa
         loaded = load_predictions(path)
         metadata = loaded.metadata
         owner = metadata.runtime, metadata.precision, metadata.artifact_sha256
-        if owner not in artifacts or metadata.decisions != _decisions(bundle, loaded):
+        if owner not in artifacts:
             raise CalibrationError(f"{path}: not of {bundle.place}; run dsnet predict again with that bundle")
+        check_decisions(loaded, bundle, str(path))
         if metadata.artifact_sha256 in found.predictions:
             raise CalibrationError(f"{path}: a second file for {metadata.runtime} {metadata.precision}; leave one out")
         found.predictions[metadata.artifact_sha256] = loaded
     return found
-
-
-def _decisions(bundle: Bundle, predictions: Predictions) -> list[Decision]:
-    """Return the decision points of the artifact that answered."""
-    artifact = bundle.artifact(predictions.metadata.runtime, predictions.metadata.precision)
-    return [decision for decision, _ in decision_points(artifact, bundle.manifest.gates)]
 
 
 def same_images(a: Predictions, b: Predictions) -> bool:

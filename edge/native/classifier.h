@@ -20,9 +20,9 @@ struct Answer {
   /// The widths that ran, in their order; the last one answered.
   std::vector<std::uint64_t> ran;
   std::size_t class_index = 0;
-  /// Time until the first gate's decision, which is included; 0 without a gate.
+  /// Time until the first gate's decision, which is included: of the prefix or a side gate; 0 when nothing ran.
   double prefix_ms = 0;
-  /// Time of all that runs after it.
+  /// Time of all that ran after it: stages and tail, or the whole net; of a cascade, of every width that ran.
   double tail_ms = 0;
   double total_ms = 0;
 };

@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from common.console import one_line
+from common.console import listed, one_line
 from edge.bundle.manifest import Artifact, Record
 from edge.bundle.records import join_problems, parse_json, problem_clause
 from edge.errors import MeasurementError
@@ -80,7 +80,7 @@ def imported_run(
     units = {"+".join(unit): unit for unit in plan_units(artifact)}
     strangers = [name for name in samples if name not in units]
     if strangers:
-        raise MeasurementError(f"{origin}: no {strangers[0][:80]!r} in this artifact; valid: {', '.join(units)}")
+        raise MeasurementError(f"{origin}: no {strangers[0][:80]!r} in this artifact; valid: {listed(units)}")
     measured = {name: list(values) for name, values in samples.items()}
     for name, values in measured.items():
         if len(values) < FEWEST:

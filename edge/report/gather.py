@@ -19,6 +19,7 @@ from edge.profiling.show import how
 from edge.profiling.statistics import summarise
 from edge.report.adaptive import Simulation, simulation
 from edge.report.content import DynamicPoint, Section, StaticWidth
+from edge.runtime.decisions import check_decisions
 from edge.runtime.predictions import Predictions, load_predictions
 from edge.runtime.route import Route
 
@@ -80,6 +81,7 @@ class Gathered:
         sha256 = found.metadata.artifact_sha256
         if sha256 not in self._artifacts:
             raise CalibrationError(f"{path}: of another bundle (artifact {sha256[:12]}…); run dsnet predict again")
+        check_decisions(found, self._bundle, str(path))
         if sha256 in self._predictions:
             metadata = found.metadata
             raise ReportError(

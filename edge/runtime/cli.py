@@ -50,7 +50,7 @@ def run(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify images; the gate picks the width of each.
+    """Classify images; a policy picks the width of each.
 
     Prints class, width and milliseconds per image, then how often each width was used; with --adaptive also the
     switches between operating points and how often each answered (docs/adaptive.md). Every program runs once before the
@@ -107,8 +107,8 @@ def predict(
 ) -> None:
     """Run every width of a bundle over labelled images.
 
-    The bundle itself answers, not the network it came from. The file written holds, per image, the gate's logits and,
-    per width, whether the answer is right and its cross-entropy: what `dsnet calibrate` needs.
+    The bundle itself answers, not the network it came from. The file written holds, per image, every gate's logits and,
+    per width, whether the answer is right, its cross-entropy and its confidence: what `dsnet calibrate` needs.
     """
     from common import check_writable
     from common.console import print_json, progress

@@ -7,14 +7,21 @@ gate by the narrowest width that comes through; with one gate there is one.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edge.bundle.fields import MAX_WIDTHS
+from common.console import listed
+from edge.bundle.fields import MAX_GATES, MAX_WIDTHS
 from edge.bundle.manifest import Artifact, Gate, Program, Record
+from edge.errors import CalibrationError
 from edge.runtime.route import GATE_LOGITS, Route
+
+if TYPE_CHECKING:
+    from edge.bundle.reader import Bundle
+    from edge.runtime.predictions import Predictions
 
 Way = tuple[Program, ...]
 """Programs in the order in which they run, from the head on."""
@@ -49,19 +56,40 @@ def _ends(chain: Way) -> Iterator[int]:
             yield number
 
 
+def check_decisions(predictions: "Predictions", bundle: "Bundle", origin: str) -> None:
+    """Raise CalibrationError, naming `origin`, unless predictions hold the decision points of their artifact."""
+    metadata = predictions.metadata
+    artifact = bundle.artifact(metadata.runtime, metadata.precision)
+    expected = [(decision.widths, decision.choices) for decision, _ in decision_points(artifact, bundle.manifest.gates)]
+    if [(decision.widths, decision.choices) for decision in metadata.decisions] != expected:
+        raise CalibrationError(
+            f"{origin}: its decisions are not those of {artifact.runtime} {artifact.precision} in {bundle.place}; "
+            "run dsnet predict again with that bundle"
+        )
+
+
 def decision_problem(decisions: Sequence[Decision], widths: Sequence[int]) -> str | None:
     """Return why decision points cannot be those of an artifact of these widths, if they cannot."""
-    for decision in decisions:
+    passed: dict[int, list[int]] = {width: [] for width in widths}
+    for at, decision in enumerate(decisions):
         for name, values in (("widths", decision.widths), ("choices", decision.choices)):
             if values != sorted(set(values)) or values[0] < 0:
-                return f"{name} {values[:16]} of a decision must be ascending widths"
-    passed = {width: [at for at, each in enumerate(decisions) if width in each.widths] for width in widths}
-    if len({len(way) for way in passed.values()}) > 1:
+                return f"{name} {values[:16]} of a decision must be ascending and not negative"
+        if strangers := set(decision.widths) - passed.keys():
+            return f"decision {at} is of width {min(strangers)}; valid: {listed(widths)}"
+        for width in decision.widths:
+            passed[width].append(at)
+    most = max(map(len, passed.values()))
+    if most > MAX_GATES:
+        return f"a width comes through {most} decisions; the most are {MAX_GATES}"
+    if any(len(way) < most for way in passed.values()):
         return "the widths do not all come through as many decisions"
+    if decisions and decisions[0].widths != list(widths):
+        return f"the first decision is of widths {listed(decisions[0].widths)}; all of {listed(widths)} come through it"
     for at, decision in enumerate(decisions):
-        ways = {tuple(passed.get(width, [])[: passed.get(width, [at]).index(at)]) for width in decision.widths}
-        if len(ways) > 1 or not set(decision.widths) <= set(widths):
-            return f"widths {decision.widths[:16]} of decision {at} do not come there along one way"
+        ways = {tuple(passed[width][: passed[width].index(at)]) for width in decision.widths}
+        if len(ways) > 1:
+            return f"widths {listed(decision.widths)} of decision {at} do not come there along one way"
     return None
 
 

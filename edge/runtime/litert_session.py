@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from common.console import listed
 from edge.bundle.manifest import Artifact, Program, TensorInfo
 from edge.errors import BundleError, RuntimeUnavailableError
 from edge.runtime.native_stderr import native_stderr_silenced
@@ -114,7 +115,7 @@ def _open(interpreter_class: Any, path: str, program: Program, threads: int) -> 
         interpreter.allocate_tensors()
     signatures = interpreter.get_signature_list()
     if program.name not in signatures:
-        raise BundleError(f"the file has no signature {program.name}, only {', '.join(signatures)}")
+        raise BundleError(f"the file has no signature {program.name}, only {listed(signatures)}")
     runner = interpreter.get_signature_runner(program.name)
     inputs, outputs = runner.get_input_details(), runner.get_output_details()
     _check_details(program, "input", program.inputs, inputs)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.console import listed
 from edge.bundle.manifest import Artifact, Program
 from edge.errors import BundleError
 from edge.runtime.session import Array
@@ -38,7 +39,7 @@ class Route:
     def path(self, width: int) -> tuple[Program, ...]:
         """Return what runs at one width after the head; raises BundleError naming the widths there are."""
         if width not in self.paths:
-            raise BundleError(f"no width {width} in this artifact; choose from {', '.join(map(str, self.paths))}")
+            raise BundleError(f"no width {width} in this artifact; choose from {listed(self.paths)}")
         return self.paths[width]
 
     @property

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from common.console import listed
 from edge.bundle.manifest import Artifact, Program
 from edge.errors import BundleError
 
@@ -32,8 +33,8 @@ def named_program(artifact: Artifact, name: str) -> Program:
     for program in artifact.programs:
         if program.name == name:
             return program
-    valid = ", ".join(program.name for program in artifact.programs)
-    raise BundleError(f"no program {name} in {artifact.file}; choose from {valid}")
+    valid = [program.name for program in artifact.programs]
+    raise BundleError(f"no program {name} in {artifact.file}; choose from {listed(valid)}")
 
 
 def check_inputs(program: Program, inputs: Mapping[str, Array]) -> None:

@@ -1,12 +1,14 @@
 """`dsnet calibrate` as a user meets it: what it prints, what lands in the bundle, how it refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from edge.bundle.writer import pack
 from edge.cli import main
-from tests.calibration.cases import Case
+from edge.runtime.predictions import save_predictions
+from tests.calibration.cases import Case, predictions_of
 
 
 def calibrate(case: Case, *arguments: str) -> int:
@@ -94,6 +96,29 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_the_bundle_alone(
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert case.bundle.manifest == before
+
+
+@pytest.mark.parametrize(
+    ("decisions", "message"),
+    [
+        ([], "predictions.npz: its decisions are not those of litert int8 in"),
+        ([[0], [1]], "predictions.npz: the first decision is of widths 0; all of 0, 1 come through it"),
+    ],
+)
+def test_predictions_without_the_decisions_of_the_bundle_are_refused_in_one_line(
+    case: Case,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    decisions: list[list[int]],
+    message: str,
+) -> None:
+    found = predictions_of(case.bundle, decisions=[{"widths": widths, "choices": [0]} for widths in decisions])
+    with monkeypatch.context() as unchecked:
+        unchecked.setattr("edge.runtime.predictions.decision_problem", lambda *_: None)
+        save_predictions(case.predictions, replace(found, gate_logits=found.gate_logits[:, : len(decisions)]))
+    assert calibrate(case, "--budget", "2ms") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
 
 
 def test_a_sweep_gives_points_from_the_cheapest_width_to_the_dearest(case: Case) -> None:

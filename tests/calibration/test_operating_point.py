@@ -21,7 +21,7 @@ from edge.calibration import (
 from edge.calibration.inputs import end_to_end_samples
 from edge.errors import BundleError, CalibrationError
 from edge.profiling.latency_table import FORMAT, LatencyTable, load_latency, save_latency
-from edge.runtime.predictions import load_predictions, save_predictions
+from edge.runtime.predictions import Predictions, load_predictions, save_predictions
 from edge.runtime.route import Route
 from tests.calibration.cases import OTHER_SHA256, Case, entry_of, predictions_of, run_of
 from tests.runtime import golden
@@ -34,6 +34,11 @@ def write_runs(case: Case, *changes: dict[str, object]) -> None:
     """Replace the latency table by one run per set of changes."""
     runs = [run_of(case.bundle, {0: [[1.0]], 1: [[3.0]]}, **change) for change in changes]
     save_latency(case.latency, LatencyTable(format=FORMAT, runs=runs))
+
+
+def without_decisions(found: Predictions) -> Predictions:
+    metadata = found.metadata.model_copy(update={"decisions": []})
+    return replace(found, metadata=metadata, gate_logits=found.gate_logits[:, :0])
 
 
 def refusal(case: Case, selection: Selection | None = None) -> str:
@@ -131,6 +136,15 @@ def test_evaluation_refuses_predictions_of_another_bundle(case: Case) -> None:
         evaluate_point(point, stranger, load_latency(case.latency), case.bundle)
 
 
+def test_evaluation_refuses_predictions_without_the_decisions_of_the_artifact(case: Case) -> None:
+    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    point = operating_point(inputs, parse_budget("2ms"))
+    with pytest.raises(
+        CalibrationError, match=r"decisions are not those of litert int8 in .*; run dsnet predict again"
+    ):
+        evaluate_point(point, without_decisions(inputs.predictions), load_latency(case.latency), case.bundle)
+
+
 def test_predictions_of_another_bundle_are_refused_with_the_command_to_run_again(case: Case) -> None:
     save_predictions(case.predictions, predictions_of(case.bundle, artifact_sha256=OTHER_SHA256))
     assert "predictions.npz: of another bundle" in refusal(case)
@@ -185,12 +199,11 @@ def test_a_tree_of_one_gate_is_refused_since_thresholds_are_that(case: Case) -> 
 
 
 def test_predictions_without_gate_logits_leave_a_cascade_only(case: Case) -> None:
-    found = predictions_of(case.bundle, decisions=[])
-    save_predictions(case.predictions, replace(found, gate_logits=found.gate_logits[:, :0]))
     whole = [entry_of(["prefix", f"tail_{width:02d}"], [[1.0 + 2 * width]]) for width in (0, 1)]
     entries = [entry_of(["tail_01"], [[1.5]]), *whole]
     write_runs(case, {"entries": entries})
-    inputs = load_inputs(case.bundle, case.latency, case.predictions)
+    gateless = without_decisions(predictions_of(case.bundle))
+    inputs = replace(load_inputs(case.bundle, case.latency, case.predictions), predictions=gateless)
     with pytest.raises(CalibrationError, match=r"no gate logits, .* valid here: --policy cascade"):
         operating_point(inputs, parse_budget("2ms"))
     assert operating_point(inputs, parse_budget("2ms"), kind="cascade").policy.widths == [0, 1]

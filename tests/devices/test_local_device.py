@@ -6,11 +6,12 @@ import numpy as np
 
 from edge.devices import LocalDevice
 from edge.devices.local import LocalWorkload
+from edge.devices.timed_policy import timed_nodes
 from edge.profiling import Settings, measure
 from edge.runtime import Array
 from tests.profiling.runs import a_run
 from tests.runtime import golden
-from tests.runtime.recording import TWO_GATES, RecordingSession, artifact, bright_is_hard, hard_by, net
+from tests.runtime.recording import TWO_GATES, RecordingSession, artifact, bright_is_hard, hard_by, net, part
 
 
 def ticking(step_ns: int) -> Iterator[int]:
@@ -64,6 +65,19 @@ def test_a_program_behind_several_gates_alone_reads_what_those_on_its_path_reall
         workload.run_block((program,), 2)
     assert session.order == ["prefix", "stage_1_01", "tail_01_00", "tail_01_00", "stage_1_01", "stage_1_01"]
     assert len(workload.run_block(("prefix", "stage_1_01", "tail_01_00"), 3)) == 3
+
+
+def test_after_each_program_the_gate_decides_between_the_ways_on_that_are_left() -> None:
+    asked = {name: (node.thresholds, node.leaves) for name, node in timed_nodes(TWO_GATES).items()}
+    assert asked == {
+        "prefix": ([0.0], [0, 1, 2, 3]),
+        "stage_1_00": ([0.0], [0, 1]),
+        "stage_1_01": ([0.0], [2, 3]),
+    }
+    assert timed_nodes(artifact(net(0), net(1))) == {}
+    assert timed_nodes(artifact(part("prefix", 0), part("stage_1_00", 0), part("tail_00_00", 0)))["prefix"].leaves == [
+        0
+    ]
 
 
 def test_opening_runs_nothing_so_the_first_run_timed_is_the_very_first() -> None:

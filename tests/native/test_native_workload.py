@@ -16,8 +16,8 @@ from edge.devices.native import (
     find_runner,
     needed_programs,
     runtime_version,
-    timed_policy,
 )
+from edge.devices.timed_policy import timed_policy
 from edge.errors import BundleError, EdgeError, MeasurementError, RuntimeUnavailableError
 from edge.profiling.profile import plan_units, resident_programs
 from tests.native.conversation import Command
@@ -60,12 +60,13 @@ def test_a_program_brings_all_that_makes_the_features_that_it_reads(two_gates: B
 def test_what_decides_while_programs_are_timed_is_asked_at_every_gate(two_gates: Bundle, first: Bundle) -> None:
     wide = {"thresholds": [0.0, 0.0], "next": [2, 3, 4]}
     root = {"thresholds": [0.0], "next": [{"thresholds": [0.0], "next": [0, 1]}, wide]}
-    assert timed_policy(two_gates.artifact("executorch", "fp32")) == {
+    assert timed_policy(two_gates.artifact("executorch", "fp32")).model_dump() == {
         "kind": "tree",
         "widths": [0, 1, 2, 3, 4],
         "root": root,
     }
-    assert timed_policy(first.artifact("executorch", "fp32"))["root"] == {"thresholds": [0.0], "next": [0, 1]}
+    one = timed_policy(first.artifact("executorch", "fp32"))
+    assert one.root.model_dump() == {"thresholds": [0.0], "next": [0, 1]}
 
 
 def test_every_unit_of_a_network_with_two_gates_is_timed(runner: Command, two_gates: Bundle) -> None:

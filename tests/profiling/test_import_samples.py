@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from edge.cli import main
+from edge.errors import MeasurementError
 from edge.profiling import load_latency, summarise
+from edge.profiling.import_samples import imported_run
 from tests.runtime import golden
+from tests.runtime.recording import artifact, net
 
 CSV = "programs,sample_ms,device\n" + "".join(
     f"{programs},{1 + number / 10},iPhone 15\n" for programs in ("tail_00", "prefix+tail_00") for number in range(8)
@@ -82,6 +85,12 @@ def test_what_is_no_table_of_samples_is_refused_in_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert error in line
     assert not (tmp_path / "latency.json").exists()
+
+
+def test_of_many_programs_the_first_are_listed_and_counted() -> None:
+    many = artifact(*map(net, range(20)))
+    with pytest.raises(MeasurementError, match=r"valid: net_00, .*, net_07, … \(20 in all\)$"):
+        imported_run(many, {"net_77": [1.0]}, "phone", "imported", 1, "samples.csv")
 
 
 @pytest.mark.parametrize("device", ["a\nb", "\x1b[31mred", "\udcff", "x" * 129, ""])

@@ -10,6 +10,7 @@ from edge.errors import EdgeError
 from edge.report.content import Section
 from edge.report.gather import Gathered
 from edge.runtime import load_predictions, save_predictions
+from edge.runtime.decisions import Decision
 from tests.calibration.cases import OTHER_SHA256
 from tests.report.cases import Files
 
@@ -124,6 +125,11 @@ def test_the_best_single_width_is_the_most_accurate_within_the_latency(files: Fi
 def test_predictions_of_another_bundle_are_refused(files: Files) -> None:
     with pytest.raises(EdgeError, match=r"other\.npz: of another bundle"):
         Gathered(files.bundle, files.latency, [predicted(files, artifact_sha256=OTHER_SHA256)])
+
+
+def test_predictions_whose_decisions_are_not_the_artifacts_are_refused(files: Files) -> None:
+    with pytest.raises(EdgeError, match=r"other\.npz: its decisions are not those of litert int8"):
+        Gathered(files.bundle, files.latency, [predicted(files, decisions=[Decision(widths=[0, 1], choices=[0, 5])])])
 
 
 def test_two_files_for_one_artifact_are_refused(files: Files) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from edge.bundle.fields import MAX_GATES, MAX_WIDTHS
 from edge.bundle.manifest import Gate
 from edge.runtime.decisions import Decision, GateLogits, decision_points, decision_problem
 from edge.runtime.route import Route, added
@@ -34,13 +35,30 @@ def test_the_logits_of_a_gate_are_those_on_the_way_to_the_width() -> None:
     assert logits.take(np.array([1])).of(3, 1).tolist() == [[10, 11]]
 
 
-def test_decisions_that_cross_are_no_decision_points() -> None:
-    def over(*widths: list[int]) -> str | None:
-        return decision_problem([Decision(widths=each, choices=[0]) for each in widths], [0, 1, 2, 3])
+def over(*widths: list[int]) -> str | None:
+    """Return what is wrong with decisions over these of the widths 0…3."""
+    return decision_problem([Decision(widths=each, choices=[0]) for each in widths], [0, 1, 2, 3])
 
+
+def test_decisions_that_cross_are_no_decision_points() -> None:
     assert over([0, 1, 2, 3], [0, 1], [2, 3]) is None
-    assert over([0, 1], [2, 3], [0, 2], [1, 3]) == "widths [0, 2] of decision 2 do not come there along one way"
+    crossing = over([0, 1, 2, 3], [0, 1], [2, 3], [0, 2], [1, 3])
+    assert crossing == "widths 0, 2 of decision 3 do not come there along one way"
+
+
+def test_every_width_comes_through_the_first_decision_and_as_many_as_the_others() -> None:
+    assert over() is None
     assert over([0, 1, 2, 3], [0, 1]) == "the widths do not all come through as many decisions"
+    apart = over([0, 1], [2, 3])
+    assert apart == "the first decision is of widths 0, 1; all of 0, 1, 2, 3 come through it"
+    assert over([0, 1, 2, 3, 4]) == "decision 0 is of width 4; valid: 0, 1, 2, 3"
+
+
+def test_more_decisions_on_one_way_than_there_can_be_gates_are_refused_at_once() -> None:
+    widths = list(range(MAX_WIDTHS))
+    most = [Decision(widths=widths, choices=[0])] * (MAX_WIDTHS * MAX_GATES)
+    assert decision_problem(most, widths) == "a width comes through 2048 decisions; the most are 8"
+    assert decision_problem(most[:MAX_GATES], widths) is None
 
 
 def test_a_program_is_added_unless_it_ran_after_the_same_ones() -> None:

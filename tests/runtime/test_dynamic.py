@@ -84,6 +84,8 @@ def test_a_fixed_width_loads_only_its_own_tail() -> None:
 def test_an_unknown_width_is_refused_with_the_valid_ones() -> None:
     with pytest.raises(BundleError, match="no width 9 in this artifact; choose from 0, 1"):
         open_dynamic(golden.bundle(), golden.artifact(), fixed(9))
+    with pytest.raises(BundleError, match=r"choose from 0, .*, 7, … \(20 in all\)$"):
+        resident_programs(artifact(*map(net, range(20))), [fixed(99)])
 
 
 def test_a_side_gate_reads_the_image_and_so_does_the_net_it_picks() -> None:

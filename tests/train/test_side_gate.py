@@ -57,7 +57,7 @@ def test_a_side_gate_is_the_largest_that_fits(resolution: int) -> None:
 
 
 def test_a_network_with_a_gate_gets_no_second_one() -> None:
-    with pytest.raises(SpecError, match="has a gate already"):
+    with pytest.raises(SpecError, match=r"has 1 gate\(s\) already; train those$"):
         MICRO.with_side_gate((0, 4))
     with pytest.raises(SpecError, match="a gate and a side_gate; one decides"):
         replace(MICRO, side_gate=SideGateSpec((0, 4), 8, (4,)))

@@ -17,8 +17,9 @@ from edge.bundle.nested.weights import weights_files
 from edge.bundle.records import parse_record
 from edge.devices.adb.facts import APP, Facts
 from edge.devices.adb.runners.base import OpenWorkload, Place
-from edge.devices.native import needed_programs, timed_policy
+from edge.devices.native import needed_programs
 from edge.devices.native_process import json_line, one_line
+from edge.devices.timed_policy import timed_policy
 from edge.errors import BundleError, DeviceError, MeasurementError, RuntimeUnavailableError
 from edge.profiling.latency_table import Milliseconds, QualityWarning
 
@@ -116,7 +117,7 @@ class AppWorkload:
             "runtime": artifact.runtime,
             "files": files,
             "threads": threads,
-            "policy": timed_policy(artifact),
+            "policy": timed_policy(artifact).model_dump(),
             "warm_up_runs": WARM_UP_RUNS,
         }
         self._seen: set[tuple[str, ...]] = set()
