@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from edge.bundle.checks import chains
 from edge.bundle.manifest import Artifact, Program, TensorInfo
 from edge.bundle.nested.weights import weights_files
 from edge.devices.native_process import NativeProcess as NativeProcess
@@ -167,7 +168,10 @@ def needed_programs(artifact: Artifact, names: Sequence[str]) -> list[Program]:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise BundleError(f"no program {unknown[0]} in this artifact; it has {', '.join(known)}")
-    needed = set(names) | {before.name for name in names for before in _before(artifact, known[name])}
+    through = chains(artifact)
+    needed = set(names) | {
+        before.name for name in names for before in _before(known[name], through[known[name].widths[0]])
+    }
     return [program for program in artifact.programs if program.name in needed]
 
 
@@ -191,12 +195,9 @@ def _timed_node(paths: Mapping[int, Sequence[Program]], gate: int) -> dict[str, 
     }
 
 
-def _before(artifact: Artifact, program: Program) -> list[Program]:
-    """Return what runs, for a program's first width, up to the features that it reads."""
-    if program.role not in ("stage", "tail"):
-        return []
-    path = [other for other in artifact.programs if program.widths[0] in other.widths]
-    return path[: path.index(program)]
+def _before(program: Program, chain: Sequence[Program]) -> Sequence[Program]:
+    """Return what of a chain runs up to the features that one of its programs reads."""
+    return chain[: chain.index(program)] if program.role in ("stage", "tail") else ()
 
 
 def _described(tensor: TensorInfo) -> dict[str, Any]:
