@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 RUNNER_VARIABLE = "DSNET_RUNNER"
 BUILT_RUNNER = Path(__file__).parents[2] / "build" / "native" / "dsnet-runner"
-VERSION = re.compile(r"dsnet-runner ([0-9.]+), executorch ([0-9.]+|unknown)\n")
+VERSION = re.compile(r"dsnet-runner ([0-9]{1,6}(?:\.[0-9]{1,6})*), executorch ([0-9.]+|unknown)\n")
+OLDEST = "0.2.0"
+"""The first version whose `load` takes the widths that a program serves, and whose policies may be trees."""
 SECONDS_TO_START = 60
 
 
@@ -156,7 +158,15 @@ def parse_version(runner: str, said: str) -> str:
     match = VERSION.fullmatch(said)
     if match is None:
         raise RuntimeUnavailableError(f"{runner} is no dsnet-runner: asked for its version it says {one_line(said)!r}")
+    if _numbers(match[1]) < _numbers(OLDEST):
+        raise RuntimeUnavailableError(
+            f"{runner} is dsnet-runner {match[1]}; {OLDEST} or later is needed: build and push it again (docs/native.md)"
+        )
     return f"executorch {match[2]} (dsnet-runner {match[1]})"
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version.split(".")]
 
 
 def needed_programs(artifact: Artifact, names: Sequence[str]) -> list[Program]:
