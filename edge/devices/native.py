@@ -160,7 +160,7 @@ def parse_version(runner: str, said: str) -> str:
         raise RuntimeUnavailableError(f"{runner} is no dsnet-runner: asked for its version it says {one_line(said)!r}")
     if _numbers(match[1]) < _numbers(OLDEST):
         raise RuntimeUnavailableError(
-            f"{runner} is dsnet-runner {match[1]}; {OLDEST} or later is needed: build and push it again (docs/native.md)"
+            f"{runner} is dsnet-runner {match[1]}; this needs {OLDEST} or later: build it and push it again"
         )
     return f"executorch {match[2]} (dsnet-runner {match[1]})"
 

@@ -201,7 +201,7 @@ def test_what_is_no_runner_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["0.1.0", "0.1.99", "0"])
 def test_a_runner_of_an_older_protocol_is_refused_in_one_line(version: str) -> None:
-    with pytest.raises(RuntimeUnavailableError, match=f"is dsnet-runner {version}; 0.2.0 or later is needed: build and"):
+    with pytest.raises(RuntimeUnavailableError, match=f"is dsnet-runner {version}; this needs 0.2.0 or later: build"):
         runtime_version(python(f"print('dsnet-runner {version}, executorch 1.0')"))
 
 
