@@ -1,4 +1,4 @@
-"""What the manifest says about programs in NCHW, as those of ExecuTorch and Core ML are."""
+"""Where programs meet, and what the manifest says about those in NCHW, as those of ExecuTorch and Core ML are."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -47,19 +47,14 @@ public struct Manifest: Decodable {
         public let name: String
         public let role: String
         /// The widths whose images run it.
-        public let widths: [Int]
+        public private(set) var widths: [Int]
+        /// Format 1: its one width, or none where all images run it.
+        let width: Int?
         /// The name of its one input: image or features.
         public let input: String
 
         private enum CodingKeys: String, CodingKey {
             case name, role, width, widths, inputs
-        }
-
-        init(name: String, role: String, widths: [Int], input: String) {
-            self.name = name
-            self.role = role
-            self.widths = widths
-            self.input = input
         }
 
         public init(from decoder: Decoder) throws {
@@ -70,16 +65,14 @@ public struct Manifest: Decodable {
                 throw BundleError("program \(name) has no input")
             }
             input = first.name
-            if let several = try fields.decodeIfPresent([Int].self, forKey: .widths) {
-                widths = several
-            } else {
-                // Format 1: its one width, or none where all images run it.
-                widths = try fields.decodeIfPresent(Int.self, forKey: .width).map { [$0] } ?? []
-            }
+            widths = try fields.decodeIfPresent([Int].self, forKey: .widths) ?? []
+            width = try fields.decodeIfPresent(Int.self, forKey: .width)
         }
 
         func serving(_ widths: [Int]) -> Program {
-            Program(name: name, role: role, widths: widths, input: input)
+            var program = self
+            program.widths = widths
+            return program
         }
     }
 
@@ -90,22 +83,16 @@ public struct Manifest: Decodable {
         public let bytes: Int
         public let sha256: String
         /// In the order in which they run.
-        public let programs: [Program]
+        public private(set) var programs: [Program]
 
-        private enum CodingKeys: String, CodingKey {
-            case runtime, precision, file, bytes, sha256, programs
-        }
-
-        public init(from decoder: Decoder) throws {
-            let fields = try decoder.container(keyedBy: CodingKeys.self)
-            runtime = try fields.decode(String.self, forKey: .runtime)
-            precision = try fields.decode(String.self, forKey: .precision)
-            file = try fields.decode(String.self, forKey: .file)
-            bytes = try fields.decode(Int.self, forKey: .bytes)
-            sha256 = try fields.decode(String.self, forKey: .sha256)
-            let read = try fields.decode([Program].self, forKey: .programs)
-            let every = Set(read.flatMap { $0.widths }).sorted()
-            programs = read.map { $0.widths.isEmpty ? $0.serving(every) : $0 }
+        /// What format 1 says, where programs lie in any order: what all images run goes first.
+        var ofFirstFormat: Artifact {
+            let every = Set(programs.compactMap { $0.width }).sorted()
+            let heads = programs.filter { $0.width == nil }.map { $0.serving(every) }
+            let others = programs.compactMap { program in program.width.map { program.serving([$0]) } }
+            var artifact = self
+            artifact.programs = heads + others
+            return artifact
         }
     }
 
@@ -134,13 +121,17 @@ public struct Manifest: Decodable {
         let fields = try decoder.container(keyedBy: CodingKeys.self)
         format = try fields.decode(String.self, forKey: .format)
         model = try fields.decode(Model.self, forKey: .model)
-        if let several = try fields.decodeIfPresent([Gate].self, forKey: .gates) {
-            gates = several
-        } else {
-            // Format 1: one or null.
+        let read = try fields.decode([Artifact].self, forKey: .artifacts)
+        if format == "dsnet-bundle/1" || format.hasPrefix("dsnet-bundle/1.") {
             gates = try fields.decodeIfPresent(Gate.self, forKey: .gate).map { [$0] } ?? []
+            artifacts = read.map { $0.ofFirstFormat }
+        } else {
+            gates = try fields.decode([Gate].self, forKey: .gates)
+            artifacts = read
         }
-        artifacts = try fields.decode([Artifact].self, forKey: .artifacts)
+        if let idle = artifacts.flatMap({ $0.programs }).first(where: { $0.widths.isEmpty }) {
+            throw BundleError("program \(idle.name) serves no width; convert again")
+        }
         weights = try fields.decodeIfPresent([WeightsFile].self, forKey: .weights)
         operatingPoints = try fields.decodeIfPresent([OperatingPoint].self, forKey: .operatingPoints)
     }
@@ -213,27 +204,39 @@ public enum GateRule {
 }
 
 /// What is still to be decided: nothing, or what one gate after another chooses.
-public indirect enum Choice: Decodable {
+public indirect enum Choice {
     case width(Int)
     case gate(GateRule, next: [Choice])
 
-    private enum CodingKeys: String, CodingKey {
+    enum CodingKeys: String, CodingKey {
         case thresholds, next
     }
 
-    /// A node of a tree policy: a width, or thresholds and what comes next.
-    public init(from decoder: Decoder) throws {
-        if let width = try? decoder.singleValueContainer().decode(Int.self) {
-            self = .width(width)
-            return
-        }
-        // Before anything further in is read.
-        guard decoder.codingPath.filter({ $0.stringValue == "next" }).count < WidthPolicy.maxGates else {
+    /// A node of a tree policy: thresholds and what comes next, widths or nodes. Every node ends in widths; `leaves`
+    /// counts them, so that no more of a tree is built than the bounds allow.
+    static func node(
+        _ fields: KeyedDecodingContainer<CodingKeys>, depth: Int = 1, leaves: inout Int
+    ) throws -> Choice {
+        guard depth <= WidthPolicy.maxGates else {
             throw BundleError("a tree has more than \(WidthPolicy.maxGates) nodes on one another; calibrate again")
         }
-        let fields = try decoder.container(keyedBy: CodingKeys.self)
         let thresholds = try fields.decode([Double].self, forKey: .thresholds)
-        self = .gate(.thresholds(thresholds), next: try fields.decode([Choice].self, forKey: .next))
+        var rest = try fields.nestedUnkeyedContainer(forKey: .next)
+        guard !rest.isAtEnd else { throw BundleError("a node of a tree leads nowhere; calibrate again") }
+        var next = [Choice]()
+        while !rest.isAtEnd {
+            if let width = try? rest.decode(Int.self) {
+                leaves += 1
+                next.append(.width(width))
+            } else {
+                let below = try rest.nestedContainer(keyedBy: CodingKeys.self)
+                next.append(try node(below, depth: depth + 1, leaves: &leaves))
+            }
+            guard leaves <= WidthPolicy.maxWidths else {
+                throw BundleError("a tree with more than \(WidthPolicy.maxWidths) widths; calibrate again")
+            }
+        }
+        return .gate(.thresholds(thresholds), next: next)
     }
 
     /// The widths that it may still come to.
@@ -294,7 +297,9 @@ public struct WidthPolicy: Decodable {
         case "thresholds":
             try self.init(widths: widths, thresholds: numbers(.thresholds))
         case "tree":
-            try self.init(widths: widths, root: fields.decode(Choice.self, forKey: .root))
+            var leaves = 0
+            let root = try fields.nestedContainer(keyedBy: Choice.CodingKeys.self, forKey: .root)
+            try self.init(widths: widths, root: Choice.node(root, leaves: &leaves))
         case "utility":
             let weights = try fields.decode([[Double]].self, forKey: .weights)
             let rule = GateRule.utility(weights: weights, biases: try numbers(.biases), penalties: try numbers(.penalties))

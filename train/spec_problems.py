@@ -154,7 +154,7 @@ def _gate_problems(spec: "SupernetSpec") -> list[str]:
     for choices, count in zip(spec.choices, spec.part_counts, strict=False):
         known = all(_whole(choice, 0, count - 1) for choice in choices)
         if not choices or not known or list(choices) != sorted(set(choices)):
-            found.append(f"gate choices {list(choices)} must be ascending widths within 0…{count - 1}")
+            found.append(f"gate choices {list(choices)} must be ascending entries of {list(range(count))[:8]}")
     for before, gate in zip(spec.gates, spec.gates[1:], strict=False):
         far = [choice for choice in before.choices if not _in_reach(gate, choice)]
         if far:

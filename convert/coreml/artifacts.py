@@ -20,14 +20,13 @@ from convert.images import CheckImages
 from convert.nested_store import NestedFiles
 from convert.program_record import program_record
 from convert.quantized_weights import QuantizedWeights, payload_at, quantize_weights, scale_at
-from convert.slice_plan import ProgramPlan, plan_programs, weight_levels
+from convert.slice_plan import ProgramPlan, plan_programs
 from convert.static_module import StaticProgram, static_module
 from edge.bundle.coreml.index import FORMAT, Index, PackagePart
 from edge.bundle.coreml.multifunction import FIRST_VERSION
 from edge.bundle.coreml.package import Package, model_of
 from edge.bundle.manifest import Artifact
 from train.checkpoint import Checkpoint
-from train.spec import SupernetSpec
 
 
 def convert(checkpoint: Checkpoint, request: Request, images: CheckImages, step: Step) -> list[NewArtifact]:  # noqa: ARG001
@@ -37,7 +36,6 @@ def convert(checkpoint: Checkpoint, request: Request, images: CheckImages, step:
     activation is quantized, and nothing runs Core ML here.
     """
     plans = plan_programs(checkpoint.spec, request.widths)
-    weight_levels(plans)  # a width that cannot be nested is refused before any work
     return [
         _artifact(checkpoint, plans, precision, request.classes, request.coreml, step)  # type: ignore[arg-type]
         for precision in request.precisions
@@ -101,17 +99,10 @@ def _user_metadata(checkpoint: Checkpoint, precision: Precision, classes: Sequen
         "mean": spec.mean,
         "std": spec.std,
         "widths": spec.n_widths,
-        **_routing(spec),
+        "gates": spec.choices,
+        "paths": spec.paths,
     }
     return {"dsnet.model": _json(model), "dsnet.classes": _json(list(classes))}
-
-
-def _routing(spec: SupernetSpec) -> dict[str, Any]:
-    """Return what every gate chooses between and which path every width is; as before there were several gates, where
-    that says all."""
-    if len(spec.choices) > 1:
-        return {"gates_choices": spec.choices, "paths": spec.paths}
-    return {"gate_choices": next(iter(spec.choices), ())}
 
 
 def _index(

@@ -17,7 +17,7 @@ from convert.gamma_signs import separate_signs
 from convert.images import CheckImages
 from convert.program_record import program_record
 from convert.quantized_weights import quantize_weights
-from convert.slice_plan import ProgramPlan, plan_programs, weight_levels
+from convert.slice_plan import ProgramPlan, plan_programs
 from convert.static_module import static_module
 from edge.bundle.executorch.pte import merge, methods
 from edge.bundle.manifest import Artifact
@@ -34,7 +34,6 @@ def convert(checkpoint: Checkpoint, request: Request, images: CheckImages, step:
     Raises ConvertError when the supernet cannot be converted as asked or a check fails.
     """
     plans = plan_programs(checkpoint.spec, request.widths)
-    weight_levels(plans)  # a width that cannot be nested is refused before any work
     pictures = [torch.from_numpy(image).permute(0, 3, 1, 2).contiguous() for image in images.images]
     return [_artifact(checkpoint, plans, precision, pictures, images, step) for precision in request.precisions]
 

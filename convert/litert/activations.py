@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 
 from convert.errors import ExportError
 from convert.litert.float_graph import Graph
+from convert.program_record import Joint, joint
 from convert.quiet import quiet
 from convert.slice_plan import ProgramPlan
 from edge.bundle.litert.flatbuffer import Constants, write
-from train.graph import Value
 
 Ranges = dict[str, dict[str, NDArray[Any]]]
 """Tensor name → {"min": [1], "max": [1]}; tensor names are `tensor_name(index)`."""
 Float = NDArray[np.float32]
-Joint = tuple[str, int]
-"""Where programs join: a value of the network and its channels."""
 DEAD = 1e-6
 """A tensor whose values span less than this was zero on all images: an activation that never fired."""
 DEAD_SPAN = np.float32(255 * 2.0**-12)
@@ -80,11 +78,11 @@ def share_features(graphs: Sequence[Graph], ranges: Sequence[Ranges]) -> list[Ra
     read them too."""
     given: dict[Joint, list[dict[str, NDArray[Any]]]] = {}
     for graph, seen in zip(graphs, ranges, strict=True):
-        for tensor, joint in _given(graph):
-            given.setdefault(joint, []).append(seen[tensor])
-    united = {joint: _union(seen) for joint, seen in given.items()}
+        for tensor, at in _given(graph):
+            given.setdefault(at, []).append(seen[tensor])
+    united = {at: _union(seen) for at, seen in given.items()}
     return [
-        {**seen, **{tensor: united[joint] for tensor, joint in (*_read(graph), *_given(graph))}}
+        {**seen, **{tensor: united[at] for tensor, at in (*_read(graph), *_given(graph))}}
         for graph, seen in zip(graphs, ranges, strict=True)
     ]
 
@@ -105,17 +103,13 @@ def _width_free(graphs: Sequence[Graph]) -> set[int]:
 def _read(graph: Graph) -> list[tuple[str, Joint]]:
     """Return the tensor of the features that a program reads, and which joint they are at; empty where it has none."""
     value, tensor = graph.plan.cut.given, graph.program.graph.inputs[0]
-    return [(tensor_name(int(tensor)), _joint(value, graph))] if graph.plan.input_name == "features" else []
+    return [(tensor_name(int(tensor)), joint(graph.plan, value))] if graph.plan.input_name == "features" else []
 
 
 def _given(graph: Graph) -> list[tuple[str, Joint]]:
     """Return the tensor of the features that a program gives, likewise."""
     value, tensor = graph.plan.cut.wanted[0], graph.program.graph.outputs[0]
-    return [(tensor_name(int(tensor)), _joint(value, graph))] if graph.plan.output_names[0] == "features" else []
-
-
-def _joint(value: Value, graph: Graph) -> Joint:
-    return value.name, value.channels[graph.plan.width]
+    return [(tensor_name(int(tensor)), joint(graph.plan, value))] if graph.plan.output_names[0] == "features" else []
 
 
 def _union(ranges: Iterable[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

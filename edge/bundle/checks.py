@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
@@ -46,6 +46,15 @@ def manifest_problems(manifest: Manifest) -> list[str]:
     ]
 
 
+def chains(artifact: Artifact) -> dict[int, tuple[Program, ...]]:
+    """Return the programs that an image passes through, in running order, by width, narrow → wide."""
+    found: dict[int, list[Program]] = {}
+    for program in artifact.programs:
+        for width in program.widths:
+            found.setdefault(width, []).append(program)
+    return {width: tuple(found[width]) for width in sorted(found)}
+
+
 def artifact_widths(artifact: Artifact) -> list[int]:
     """Return the widths that `artifact` can run, narrow → wide."""
     return sorted({width for program in artifact.programs if program.answers for width in program.widths})
@@ -69,6 +78,10 @@ def _width_problems(manifest: Manifest) -> Iterator[str]:
     if lengths != {parts}:
         found = ", ".join(map(str, sorted(lengths)))
         yield f"paths of {found} entries; with {len(manifest.gates)} gate(s) they have {parts}"
+    elif len(manifest.gates) <= 1:
+        for width in manifest.widths:
+            if width.path != [width.index]:
+                yield f"path {width.path} of width {width.index}; with at most one gate it must be [{width.index}]"
     for path in _repeated(tuple(width.path) for width in manifest.widths):
         yield f"path {list(path)} appears twice"
 
@@ -80,7 +93,7 @@ def _gate_problems(manifest: Manifest) -> Iterator[str]:
     for number, gate in enumerate(manifest.gates):
         entries = {width.path[number] for width in manifest.widths if number < len(width.path)}
         if gate.choices != sorted(set(gate.choices)) or not set(gate.choices) <= entries:
-            yield f"gate choices {gate.choices[:8]} must be ascending widths within 0…{max(entries, default=0)}"
+            yield f"gate choices {gate.choices[:8]} must be ascending entries of {sorted(entries)[:8]}"
 
 
 def _file_problems(manifest: Manifest) -> Iterator[str]:
@@ -99,44 +112,49 @@ def _file_problems(manifest: Manifest) -> Iterator[str]:
 def _artifact_problems(manifest: Manifest, artifact: Artifact) -> Iterator[str]:
     for name in _repeated(program.name for program in artifact.programs):
         yield f"program {name} appears twice"
-    set_problems = list(_program_set_problems(manifest, artifact))
+    held, chain = artifact_widths(artifact), chains(artifact)
+    set_problems = list(_program_set_problems(manifest, held, artifact.programs, chain))
     yield from set_problems
     for program in artifact.programs:
         yield from (f"{program.name}: {clause}" for clause in _tensor_problems(manifest, artifact, program))
     if not set_problems:
-        yield from dict.fromkeys(_features_problems(artifact))
+        yield from dict.fromkeys(_features_problems(chain.values()))
     names = {program.name for program in artifact.programs}
     for parity in artifact.parity:
         if parity.program not in names:
             yield f"parity of {parity.program[:40]!r}, which is not one of its programs"
     for accuracy in artifact.accuracy:
-        if accuracy.width not in artifact_widths(artifact):
+        if accuracy.width not in held:
             yield f"accuracy of width {accuracy.width}, which it does not hold"
 
 
-def _program_set_problems(manifest: Manifest, artifact: Artifact) -> Iterator[str]:
-    held = artifact_widths(artifact)
+def _program_set_problems(
+    manifest: Manifest, held: Sequence[int], programs: Sequence[Program], chain: Mapping[int, Sequence[Program]]
+) -> Iterator[str]:
     unknown = [width for width in held if width >= len(manifest.widths)]
     if unknown:
         yield f"programs for widths {unknown[:8]}; valid: 0…{len(manifest.widths) - 1}"
         return
+    paths = {width: _programs_of(manifest, manifest.widths[width]) for width in held}
     needed: dict[str, list[int]] = {}
-    for width in held:
-        for name in _programs_of(manifest, manifest.widths[width]):
+    for width, names in paths.items():
+        for name in names:
             needed.setdefault(name, []).append(width)
-    found = {program.name: program.widths for program in artifact.programs}
+    found = {program.name: program.widths for program in programs}
     if found.keys() != needed.keys() or not held:
         kinds = [gate.kind for gate in manifest.gates]
         gates = f"{len(kinds)} {kinds[0]} gate(s)" if kinds else "no gate"
         wanted = ", ".join(list(needed)[:8]) or "one that answers for each width"
         yield f"with {gates} the programs must be {wanted}, found {', '.join(list(found)[:8])}"
         return
-    for name, widths in needed.items():
-        if found[name] != widths:
-            yield f"program {name} says that it serves widths {found[name][:8]}; by their paths it serves {widths[:8]}"
-    for width in held:
-        names = _programs_of(manifest, manifest.widths[width])
-        if [program.name for program in artifact.programs if width in program.widths] != list(names):
+    wrong = [name for name, widths in needed.items() if found[name] != widths]
+    for name in wrong:
+        said, served = found[name][:8], needed[name][:8]
+        yield f"program {name} says that it serves widths {said}; by their paths it serves {served}"
+    if wrong:
+        return
+    for width, names in paths.items():
+        if tuple(program.name for program in chain[width]) != names:
             yield f"the programs of width {width} must lie in the order in which they run: {', '.join(names)}"
 
 
@@ -181,10 +199,9 @@ def _gate_logits(manifest: Manifest, program: Program) -> list[int]:
     return [len(gate.choices) for gate in manifest.gates[number : number + 1]]
 
 
-def _features_problems(artifact: Artifact) -> Iterator[str]:
+def _features_problems(ways: Iterable[Sequence[Program]]) -> Iterator[str]:
     """Yield where a program takes features in another form than the one before it, on the path of a width, gives."""
-    for width in artifact_widths(artifact):
-        programs = [program for program in artifact.programs if width in program.widths]
+    for programs in ways:
         for before, program in pairwise(programs):
             given, taken = _features(before.outputs), _features(program.inputs)
             if given != taken:
@@ -201,14 +218,21 @@ def _layout(tensor: TensorInfo) -> str:
 
 
 def _operating_point_problems(manifest: Manifest) -> Iterator[str]:
+    """Yield what is wrong with operating points. A stale one (no artifact's) is no problem until it is used."""
     for name in _repeated(point.name for point in manifest.operating_points):
         yield f"operating point {name} appears twice"
+    held = [(artifact, artifact_widths(artifact)) for artifact in manifest.artifacts]
     for point in manifest.operating_points:
         yield from (f"operating point {point.name}: {clause}" for clause in operating_point_problems(manifest, point))
+        for artifact, widths in held:
+            absent = sorted(set(point.widths) - set(widths)) if artifact.sha256 == point.artifact_sha256 else []
+            if absent:
+                what = f"widths {absent[:8]} are not in {_label(artifact)}, which holds {widths[:16]}"
+                yield f"operating point {point.name}: {what}"
 
 
 def operating_point_problems(manifest: Manifest, point: OperatingPoint) -> Iterator[str]:
-    """Yield what is wrong with one operating point. A stale one (another artifact's) is no problem until it is used."""
+    """Yield what is wrong with one operating point, whichever artifact it is for."""
     if point.widths[-1] >= len(manifest.widths):
         yield f"width {point.widths[-1]}; valid: 0…{len(manifest.widths) - 1}"
     elif isinstance(point.policy, TreePolicy):
@@ -221,10 +245,6 @@ def operating_point_problems(manifest: Manifest, point: OperatingPoint) -> Itera
     strangers = [share.width for share in point.shares if share.width not in point.widths]
     if strangers:
         yield f"shares of widths {strangers[:8]}, which it does not use"
-    for artifact in manifest.artifacts:
-        absent = sorted(set(point.widths) - set(artifact_widths(artifact)))
-        if artifact.sha256 == point.artifact_sha256 and absent:
-            yield f"widths {absent[:8]} are not in {_label(artifact)}, which holds {artifact_widths(artifact)[:16]}"
 
 
 def _tree_problems(manifest: Manifest, node: TreeNode, gate: int) -> Iterator[str]:

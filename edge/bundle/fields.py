@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MAX_WIDTHS, MAX_GATES = 256, 8
+MAX_PROGRAMS = 1 + MAX_WIDTHS * MAX_GATES
+"""The prefix, and for each width's path one program after each gate."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -24,4 +26,4 @@ def _ascending(widths: list[int]) -> list[int]:
     return widths
 
 
-AscendingWidths = Annotated[list[WidthIndex], Field(min_length=1), AfterValidator(_ascending)]
+AscendingWidths = Annotated[list[WidthIndex], Field(min_length=1, max_length=MAX_WIDTHS), AfterValidator(_ascending)]

@@ -1,11 +1,14 @@
 """Manifests of format "dsnet-bundle/1", of bundles with at most one gate, as what they say in format 2.
 
-There, `gate` was one record or null, a width had no `path`, and a program had its one `width`, or none, where all
-images run it. Whatever does not have that form is left as it is, for the checks of format 2 to name.
+There, `gate` was one record or null, a width had no `path`, a program had its one `width`, or none, where all images
+run it, and programs lay in any order. Whatever does not have that form is left as it is, for the checks of format 2 to
+name.
 """
 
 import re
 from typing import Any
+
+from edge.bundle.fields import MAX_PROGRAMS
 
 FIRST_FORMAT = "dsnet-bundle/1"
 
@@ -33,11 +36,13 @@ def _with_path(width: dict[str, Any]) -> dict[str, Any]:
 
 def _with_programs(artifact: dict[str, Any]) -> dict[str, Any]:
     programs = artifact.get("programs")
-    if not isinstance(programs, list) or not all(isinstance(program, dict) for program in programs):
+    if not isinstance(programs, list) or len(programs) > MAX_PROGRAMS:
         return artifact
-    own = [program["width"] for program in programs if program.get("width") is not None]
-    every = sorted(set(own)) if all(isinstance(width, int) for width in own) else own
-    return {**artifact, "programs": [_with_widths(program, every) for program in programs]}
+    if not all(isinstance(program, dict) for program in programs):
+        return artifact
+    every = sorted({program["width"] for program in programs if isinstance(program.get("width"), int)})
+    head_first = sorted(programs, key=lambda program: program.get("width") is not None)
+    return {**artifact, "programs": [_with_widths(program, every) for program in head_first]}
 
 
 def _with_widths(program: dict[str, Any], every: list[Any]) -> dict[str, Any]:

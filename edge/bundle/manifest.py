@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from edge.bundle.fields import MAX_GATES, MAX_WIDTHS, AscendingWidths, Finite, WidthIndex
+from edge.bundle.fields import MAX_GATES, MAX_PROGRAMS, MAX_WIDTHS, AscendingWidths, Finite, WidthIndex
 from edge.bundle.fields import Record as Record
 from edge.bundle.first_format import is_first_format, upgraded
 from edge.bundle.policies import CascadePolicy as CascadePolicy
@@ -21,7 +21,7 @@ from edge.bundle.policies import WidthPolicy as WidthPolicy
 
 FORMAT = "dsnet-bundle/2"
 MAX_CLASSES, MAX_INPUT_SIZE, MAX_ELEMENTS = 100_000, 2048, 1 << 28
-MAX_CHANNELS, MAX_LAYERS, MAX_LIMITS = 16384, 1024, 16
+MAX_CHANNELS, MAX_LAYERS, MAX_LIMITS, MAX_OPERATING_POINTS = 16384, 1024, 16, 1024
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Runtime = Literal["litert", "executorch", "coreml"]
@@ -96,11 +96,11 @@ class Artifact(Record):
     file: str
     bytes: Annotated[int, Field(ge=1)]
     sha256: Sha256
-    programs: list[Program] = Field(min_length=1)
+    programs: list[Program] = Field(min_length=1, max_length=MAX_PROGRAMS)
     runtime_version: str
     """The runtime (name and version) that `convert` checked it with."""
-    parity: list[Parity]
-    accuracy: list[Accuracy] = Field(default_factory=list)
+    parity: list[Parity] = Field(max_length=MAX_PROGRAMS)
+    accuracy: list[Accuracy] = Field(default_factory=list, max_length=MAX_WIDTHS)
     provenance: dict[str, Any] = Field(default_factory=dict)
     """How it was converted: images, exporter, distance of the float graphs from torch."""
 
@@ -288,7 +288,7 @@ class Manifest(Record):
     weights: list[WeightsFile] = Field(default_factory=list)
     provenance: dict[str, Any]
     """Where the network comes from: checkpoint sha256, training record."""
-    operating_points: list[OperatingPoint] = Field(default_factory=list)
+    operating_points: list[OperatingPoint] = Field(default_factory=list, max_length=MAX_OPERATING_POINTS)
 
     @model_validator(mode="before")
     @classmethod

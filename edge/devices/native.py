@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from common.console import listed
+from edge.bundle.checks import chains
 from edge.bundle.manifest import Artifact, Program, TensorInfo
 from edge.bundle.nested.weights import weights_files
 from edge.devices.native_process import NativeProcess as NativeProcess
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 RUNNER_VARIABLE = "DSNET_RUNNER"
 BUILT_RUNNER = Path(__file__).parents[2] / "build" / "native" / "dsnet-runner"
-VERSION = re.compile(r"dsnet-runner ([0-9.]+), executorch ([0-9.]+|unknown)\n")
+VERSION = re.compile(r"dsnet-runner ([0-9]{1,6}(?:\.[0-9]{1,6})*), executorch ([0-9.]+|unknown)\n")
+OLDEST = "0.2.0"
+"""The first version whose `load` takes the widths that a program serves, and whose policies may be trees."""
 SECONDS_TO_START = 60
 
 
@@ -156,7 +159,15 @@ def parse_version(runner: str, said: str) -> str:
     match = VERSION.fullmatch(said)
     if match is None:
         raise RuntimeUnavailableError(f"{runner} is no dsnet-runner: asked for its version it says {one_line(said)!r}")
+    if _numbers(match[1]) < _numbers(OLDEST):
+        raise RuntimeUnavailableError(
+            f"{runner} is dsnet-runner {match[1]}; this needs {OLDEST} or later: build it and push it again"
+        )
     return f"executorch {match[2]} (dsnet-runner {match[1]})"
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version.split(".")]
 
 
 def needed_programs(artifact: Artifact, names: Sequence[str]) -> list[Program]:
@@ -168,16 +179,16 @@ def needed_programs(artifact: Artifact, names: Sequence[str]) -> list[Program]:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise BundleError(f"no program {unknown[0]} in this artifact; it has {listed(known)}")
-    needed = set(names) | {before.name for name in names for before in _before(artifact, known[name])}
+    through = chains(artifact)
+    needed = set(names) | {
+        before.name for name in names for before in _before(known[name], through[known[name].widths[0]])
+    }
     return [program for program in artifact.programs if program.name in needed]
 
 
-def _before(artifact: Artifact, program: Program) -> list[Program]:
-    """Return what runs, for a program's first width, up to the features that it reads."""
-    if program.role not in ("stage", "tail"):
-        return []
-    path = [other for other in artifact.programs if program.widths[0] in other.widths]
-    return path[: path.index(program)]
+def _before(program: Program, chain: Sequence[Program]) -> Sequence[Program]:
+    """Return what of a chain runs up to the features that one of its programs reads."""
+    return chain[: chain.index(program)] if program.role in ("stage", "tail") else ()
 
 
 def _described(tensor: TensorInfo) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.console import listed
+from edge.bundle.checks import chains
 from edge.bundle.manifest import Artifact, Program
 from edge.errors import BundleError
 from edge.runtime.session import Array
@@ -33,8 +34,7 @@ class Route:
     def of(cls, artifact: Artifact) -> "Route":
         """Return the route through an artifact of a checked manifest."""
         head = next((program for program in artifact.programs if program.role in ("prefix", "gate")), None)
-        widths = sorted({width for program in artifact.programs if program.answers for width in program.widths})
-        return cls(head, {width: _after_head(artifact, width) for width in widths})
+        return cls(head, {width: chain[head is not None :] for width, chain in chains(artifact).items()})
 
     def path(self, width: int) -> tuple[Program, ...]:
         """Return what runs at one width after the head; raises BundleError naming the widths there are."""
@@ -60,12 +60,6 @@ class Route:
     def reads_features(self, widths: Iterable[int]) -> bool:
         """Return whether these widths need the head's output, whoever chooses between them."""
         return any(tensor.name != IMAGE for width in widths for tensor in self.path(width)[0].inputs)
-
-
-def _after_head(artifact: Artifact, width: int) -> tuple[Program, ...]:
-    return tuple(
-        program for program in artifact.programs if width in program.widths and program.role not in ("prefix", "gate")
-    )
 
 
 def added(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:

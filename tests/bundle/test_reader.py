@@ -55,6 +55,35 @@ def test_the_first_format_is_read_as_what_it_says_in_the_second(
     assert (bundle_folder / "manifest.json").read_bytes() == (golden / "bundle" / "manifest.json").read_bytes()
 
 
+def test_in_the_first_format_what_all_images_run_may_lie_anywhere(golden: Path, bundle_folder: Path) -> None:
+    fields = json.loads((golden / "format_1.json").read_text())
+    programs = fields["artifacts"][0]["programs"]
+    programs.append(programs.pop(0))
+    (bundle_folder / "manifest.json").write_text(json.dumps(fields))
+    assert open_bundle(bundle_folder).manifest == open_bundle(golden / "bundle").manifest
+
+
+@pytest.mark.parametrize("format_file", ["bundle/manifest.json", "format_1.json"])
+def test_more_programs_than_widths_and_gates_can_have_are_refused(
+    format_file: str, golden: Path, bundle_folder: Path
+) -> None:
+    fields = json.loads((golden / format_file).read_text())
+    fields["artifacts"][0]["programs"] = fields["artifacts"][0]["programs"][:1] * 2050
+    (bundle_folder / "manifest.json").write_text(json.dumps(fields))
+    with pytest.raises(BundleError, match="programs: list should have at most 2049 items") as refused:
+        open_bundle(bundle_folder)
+    assert "\n" not in str(refused.value)
+
+
+def test_more_operating_points_than_the_limit_are_refused(golden: Path, bundle_folder: Path) -> None:
+    fields = json.loads((golden / "bundle" / "manifest.json").read_text())
+    points = fields["operating_points"]
+    fields["operating_points"] = [{**points[0], "name": f"point-{number}"} for number in range(1025)]
+    (bundle_folder / "manifest.json").write_text(json.dumps(fields))
+    with pytest.raises(BundleError, match="operating_points: list should have at most 1024 items"):
+        open_bundle(bundle_folder)
+
+
 def test_one_artifact_needs_no_choice(golden: Path) -> None:
     bundle = open_bundle(golden / "bundle")
     assert bundle.artifact() is bundle.artifact("litert") is bundle.artifact(precision="int8")

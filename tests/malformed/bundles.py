@@ -47,6 +47,7 @@ FIELD_CHANGES: dict[str, list[tuple[list[str | int], Any]]] = {
     "program_for_unknown_width": [([*FIRST, "programs", 2, "widths"], [7])],
     "path_of_another_length": [(["widths", 1, "path"], [0, 1])],
     "paths_of_too_many_entries": [(["widths", 0, "path"], [0, 0]), (["widths", 1, "path"], [0, 1])],
+    "path_of_another_entry": [(["widths", 1, "path"], [2])],
     "path_twice": [(["widths", 1, "path"], [0])],
     "gates_of_two_kinds": [(["gates"], [{"kind": "trunk", "choices": [0, 1]}, {"kind": "side", "choices": [0]}])],
     "too_many_gates": [(["gates"], [{"kind": "trunk", "choices": [0, 1]}] * 9)],

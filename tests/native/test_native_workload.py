@@ -200,6 +200,18 @@ def test_what_is_no_runner_is_named(tmp_path: Path) -> None:
         runtime_version(python("print('hello')"))
 
 
+@pytest.mark.parametrize("version", ["0.1.0", "0.1.99", "0"])
+def test_a_runner_of_an_older_protocol_is_refused_in_one_line(version: str) -> None:
+    with pytest.raises(RuntimeUnavailableError, match=f"is dsnet-runner {version}; this needs 0.2.0 or later: build"):
+        runtime_version(python(f"print('dsnet-runner {version}, executorch 1.0')"))
+
+
+@pytest.mark.parametrize("version", ["0.2.0", "0.10", "1"])
+def test_a_runner_of_this_protocol_or_a_later_one_is_taken(version: str) -> None:
+    found = runtime_version(python(f"print('dsnet-runner {version}, executorch 1.0')"))
+    assert found == f"executorch 1.0 (dsnet-runner {version})"
+
+
 def test_the_runner_is_where_the_variable_says_or_else_is_built(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

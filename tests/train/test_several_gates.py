@@ -80,7 +80,7 @@ def test_a_spec_of_one_gate_is_written_as_before_there_were_several() -> None:
         ((GateSpec(1, (0,)), GateSpec(2, (0,), 257)), "gate at stage 2: reach 257 is not within 0…256"),
         ((GateSpec(1, (0,), 1), GateSpec(2, (0,))), "reach of the first gate; no part before it"),
         ((GateSpec(1, (0,)), GateSpec(2, (2,), 1)), "gate at stage 2: no choice within reach 1 of entries [0]"),
-        ((GateSpec(1, (0, 1)), GateSpec(2, (0, 3))), "gate choices [0, 3] must be ascending widths within 0…2"),
+        ((GateSpec(1, (0, 1)), GateSpec(2, (0, 3))), "gate choices [0, 3] must be ascending entries of [0, 1, 2]"),
         (
             (GateSpec(1, (0,)), GateSpec(3, (0,))),
             "stage 2 has 3 channel counts; from the gate's stage on, 2 are needed",

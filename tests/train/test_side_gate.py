@@ -66,7 +66,7 @@ def test_a_network_with_a_gate_gets_no_second_one() -> None:
 @pytest.mark.parametrize(
     ("gate", "message"),
     [
-        (SideGateSpec((0, 9), 8, (4,)), r"gate choices \[0, 9\] must be ascending widths within 0…4"),
+        (SideGateSpec((0, 9), 8, (4,)), r"gate choices \[0, 9\] must be ascending entries of \[0, 1, 2, 3, 4\]"),
         (SideGateSpec((0, 4), 3, (4,)), "side_gate: resolution 3 must divide 8"),
         (SideGateSpec((0, 4), 8, ()), "side_gate: channels need 1…8 whole numbers"),
     ],

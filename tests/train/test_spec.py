@@ -80,7 +80,7 @@ def test_the_largest_network_is_the_widest_where_nothing_else_widens() -> None:
         ({"stages": tuple(replace(stage, depth=100) for stage in MICRO.stages)}, "more than 256 blocks"),
         ({"gates": (GateSpec(stage=3, choices=(0,)),)}, "gate stage 3 is not within 0…2"),
         ({"gates": (GateSpec(stage=2, choices=(0,)),)}, "stage 1 has 5 channel counts; before the gate, 1 or 2"),
-        ({"gates": (GateSpec(stage=1, choices=(2, 0)),)}, "gate choices [2, 0] must be ascending widths within 0…4"),
+        ({"gates": (GateSpec(stage=1, choices=(2, 0)),)}, "gate choices [2, 0] must be ascending entries of [0, 1, 2"),
         ({"gates": (GateSpec(stage=1, choices=(0, 5)),)}, "gate choices [0, 5]"),
         ({"gates": (GateSpec(stage=1, choices=()),)}, "gate choices []"),
     ],

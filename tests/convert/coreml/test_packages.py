@@ -184,7 +184,7 @@ def test_a_package_says_what_it_is(precision: Precision, tmp_path: Path) -> None
     assert json.loads(own["dsnet.classes"]) == list(CLASSES)
     described = json.loads(own["dsnet.model"])
     assert (described["precision"], described["checkpoint_sha256"]) == (precision, CHECKPOINT.sha256)
-    assert described["gate_choices"] == [0, 1, 2, 3]
+    assert (described["gates"], described["paths"]) == ([[0, 1, 2, 3]], [[0], [1], [2], [3]])
 
 
 @pytest.mark.parametrize(("target", "version"), [("iOS16", 7), ("iOS18", 9)])

@@ -79,7 +79,7 @@ def test_every_weight_is_stored_once_and_any_rows_and_columns_of_it_are_a_slice(
 def test_packages_say_which_path_every_width_is(artifact: NewArtifact) -> None:
     metadata = model_of(packages_of(artifact)["prefix"]).user_metadata
     described = json.loads(metadata["dsnet.model"])
-    assert described["gates_choices"] == [[0, 1], [0, 1, 2]]
+    assert described["gates"] == [[0, 1], [0, 1, 2]]
     assert described["paths"] == [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]]
 
 

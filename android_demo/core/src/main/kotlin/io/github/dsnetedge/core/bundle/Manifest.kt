@@ -113,10 +113,14 @@ data class Artifact(
     val programs: List<Program>,
 ) : BundleFile {
     /** The widths it can run, narrow to wide. */
-    val widths: List<Int> get() = programs.filter { it.role.answers }.flatMap { it.widths }.distinct().sorted()
+    val widths: List<Int> by lazy { programs.filter { it.role.answers }.flatMap { it.widths }.toSortedSet().toList() }
+
+    private val chains: Map<Int, List<Program>> by lazy {
+        programs.flatMap { program -> program.widths.map { it to program } }.groupBy({ it.first }, { it.second })
+    }
 
     /** What an image runs that a width answers, in order; the last program gives the logits. Empty: no such width. */
-    fun path(width: Int): List<Program> = programs.filter { width in it.widths }
+    fun path(width: Int): List<Program> = chains[width].orEmpty()
 
     override fun toString(): String = "artifact ${runtime.key} $precision"
 }

@@ -25,6 +25,11 @@ private fun widthProblems(manifest: Manifest) = sequence {
     if (lengths != setOf(parts)) {
         yield("paths of ${lengths.sorted().joinToString()} entries; with ${manifest.gates.size} gate(s) they have $parts")
     }
+    if (lengths == setOf(1) && parts == 1) {
+        for (width in manifest.widths.filter { it.path != listOf(it.index) }) {
+            yield("path ${width.path} of width ${width.index}; with at most one gate it must be [${width.index}]")
+        }
+    }
     yieldAll(repeated(manifest.widths.map { "path ${it.path}" }))
 }
 
@@ -36,8 +41,8 @@ private fun gateProblems(manifest: Manifest) = sequence {
     for ((number, gate) in manifest.gates.withIndex()) {
         val entries = manifest.widths.mapNotNull { it.path.getOrNull(number) }.toSet()
         if (gate.choices != gate.choices.distinct().sorted() || !entries.containsAll(gate.choices)) {
-            val last = entries.maxOrNull() ?: 0
-            yield("gate choices ${gate.choices.take(SHOWN)} must be ascending widths within 0 to $last")
+            val valid = entries.sorted().take(SHOWN)
+            yield("gate choices ${gate.choices.take(SHOWN)} must be ascending entries of $valid")
         }
     }
 }
@@ -90,12 +95,12 @@ private fun programSetProblems(manifest: Manifest, artifact: Artifact) = sequenc
         yield("its programs must be $shown, found ${found.keys.take(SHOWN).joinToString()}")
         return@sequence
     }
-    for (name in needed) {
-        val served = paths.filterValues { name in it }.keys.toList()
-        if (found[name] != served) {
-            yield("program $name says that it serves widths ${found[name]?.take(SHOWN)}, not ${served.take(SHOWN)}")
-        }
+    val served = paths.flatMap { (width, names) -> names.map { it to width } }.groupBy({ it.first }, { it.second })
+    val wrong = served.filter { (name, widths) -> found[name] != widths }
+    for ((name, widths) in wrong) {
+        yield("program $name says that it serves widths ${found[name]?.take(SHOWN)}, not ${widths.take(SHOWN)}")
     }
+    if (wrong.isNotEmpty()) return@sequence
     for ((width, names) in paths) {
         if (artifact.path(width).map { it.name } != names) {
             yield("the programs of width $width must lie in the order in which they run: ${names.joinToString()}")

@@ -16,6 +16,10 @@ private const val MAX_LIMITS = 16
 
 /** Most gates that a network may have, and so most stages and tails on a path. */
 const val MAX_GATES = 8
+
+/** The prefix, and for each width's path one program after each gate. */
+private const val MAX_PROGRAMS = 1 + MAX_WIDTHS * MAX_GATES
+private const val MAX_OPERATING_POINTS = 1024
 private const val MAX_THREADS = 1024
 private const val SHOWN_PROBLEMS = 5
 internal val POSITIVE = 1L..Long.MAX_VALUE
@@ -50,7 +54,7 @@ private fun readManifest(node: JsonNode): Manifest {
         gates = if (isFirst) listOfNotNull(node.nullable("gate")?.let(::readGate)) else readGates(node["gates"]),
         artifacts = node["artifacts"].list().map { readArtifact(it, isFirst) },
         weights = node.optional("weights")?.list().orEmpty().map(::readWeightsFile),
-        operatingPoints = node.optional("operating_points")?.list().orEmpty().map(::readOperatingPoint),
+        operatingPoints = node.optional("operating_points")?.list(0..MAX_OPERATING_POINTS).orEmpty().map(::readOperatingPoint),
     )
 }
 
@@ -85,16 +89,17 @@ private fun readArtifact(node: JsonNode, isFirst: Boolean) = Artifact(
     file = node["file"].text(),
     bytes = node["bytes"].long(POSITIVE),
     sha256 = node["sha256"].matching(SHA256),
-    programs = node["programs"].list(1..Int.MAX_VALUE).let {
+    programs = node["programs"].list(1..MAX_PROGRAMS).let {
         if (isFirst) readFirstPrograms(it) else it.map(::readProgram)
     },
 )
 
-/** In the first format a program has one width, or none where all images run it. */
+/** In the first format a program has one width, or none where all images run it, and lies anywhere. */
 private fun readFirstPrograms(nodes: List<JsonNode>): List<Program> {
     val own = nodes.map { it.optional("width")?.int(WIDTH_INDEX) }
     val every = own.filterNotNull().distinct().sorted()
-    return nodes.zip(own) { node, width -> readProgram(node, width?.let(::listOf) ?: every) }
+    val headFirst = nodes.zip(own).sortedBy { (_, width) -> width != null }
+    return headFirst.map { (node, width) -> readProgram(node, width?.let(::listOf) ?: every) }
 }
 
 private fun readWeightsFile(node: JsonNode) = WeightsFile(

@@ -26,18 +26,27 @@ private fun readThresholds(node: JsonNode, sizes: IntRange): List<Double> {
 
 private fun readTree(node: JsonNode): WidthPolicy {
     val widths = readWidths(node)
-    val root = readNode(node["root"], MAX_GATES)
-    val leaves = leaves(root)
-    if (leaves.size > MAX_WIDTHS) node.refuse("a tree with ${leaves.size} widths; the limit is $MAX_WIDTHS")
-    if (leaves.toSet() != widths.toSet()) node.refuse("widths must be those that the tree ends with")
+    val root = TreeReader().node(node["root"], MAX_GATES)
+    if (leaves(root).toSet() != widths.toSet()) node.refuse("widths must be those that the tree ends with")
     return WidthPolicy.Tree(widths, root)
 }
 
-private fun readNode(node: JsonNode, gates: Int): Node {
-    if (gates == 0) node.refuse("more nodes below one another than a network may have gates, $MAX_GATES")
-    val next = node["next"].list(1..MAX_WIDTHS)
-    val thresholds = readThresholds(node, between(next))
-    return Node(thresholds, next.map { if (it.isObject) readNode(it, gates - 1) else Leaf(it.int(0 until MAX_WIDTHS)) })
+/** Reads one tree and builds no more of it than the bounds allow: every node ends in widths, which it counts. */
+private class TreeReader {
+    private var leaves = 0
+
+    fun node(node: JsonNode, gates: Int): Node {
+        if (gates == 0) node.refuse("more nodes below one another than a network may have gates, $MAX_GATES")
+        val next = node["next"].list(1..MAX_WIDTHS)
+        val thresholds = readThresholds(node, between(next))
+        return Node(thresholds, next.map { if (it.isObject) node(it, gates - 1) else leaf(it) })
+    }
+
+    private fun leaf(node: JsonNode): Leaf {
+        leaves += 1
+        if (leaves > MAX_WIDTHS) node.refuse("a tree with more than $MAX_WIDTHS widths")
+        return Leaf(node.int(0 until MAX_WIDTHS))
+    }
 }
 
 /** The widths that answer below a place in a tree, from left to right. */

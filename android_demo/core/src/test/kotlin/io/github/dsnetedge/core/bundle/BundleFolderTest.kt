@@ -50,6 +50,24 @@ class BundleFolderTest {
     }
 
     @Test
+    fun `in the first format what all images run may lie anywhere`() {
+        val text = File(SharedFiles.golden, "format_1.json").readText()
+        val start = text.indexOf('{', text.indexOf("\"programs\": ["))
+        val next = text.indexOf('{', text.indexOf("\"root_offset\"", start))
+        val (prefix, others) = text.substring(start, next).trim().removeSuffix(",") to text.substring(next)
+        val end = others.indexOf("\n   ]")
+        val moved = text.substring(0, start) + others.substring(0, end) + ",\n" + prefix + others.substring(end)
+        assertEquals(readManifest(text.toByteArray()), readManifest(moved.toByteArray()))
+    }
+
+    @Test
+    fun `more programs than widths and gates can have are refused`() {
+        val text = File(golden, MANIFEST_NAME).readText()
+        val many = text.replace("\"programs\": [", "\"programs\": [" + "{},".repeat(2047))
+        assertTrue("must hold 1 to 2049 items, found 2050" in refusal { readManifest(many.toByteArray()) })
+    }
+
+    @Test
     fun `a point from before there were policies is one of thresholds`() {
         val text = File(golden, MANIFEST_NAME).readText()
         val policy = Regex("\"policy\": \\{.*?},\\s*\"objective.*?limits\": \\[.*?],", RegexOption.DOT_MATCHES_ALL)

@@ -101,7 +101,7 @@ class PolicyCasesTest {
         assertTrue("must not decrease" in refused("[0, 1]", """{"thresholds": [1, 0.5], "next": [0, 1, 0]}"""))
         assertTrue("those that the tree ends with" in refused("[0, 1]", """{"thresholds": [], "next": [0]}"""))
         assertTrue("more nodes below one another" in refused("[0, 1]", deep))
-        assertTrue("with 400 widths" in refused("[0, 1]", """{"thresholds": [0.5], "next": [$wide, $wide]}"""))
+        assertTrue("more than 256 widths" in refused("[0, 1]", """{"thresholds": [0.5], "next": [$wide, $wide]}"""))
     }
 
     /** The position of the width that runs first, for what each gate says. */
