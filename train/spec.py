@@ -318,8 +318,7 @@ class SupernetSpec:
         return tuple(self.stage_at(place).channels[index] for index in self.statistics_at(place))
 
     def statistics_at(self, place: int) -> tuple[int, ...]:
-        """Return which set of its batch-norm statistics, and which entry of its `channels`, the stage at a place uses,
-        for every index 0 … largest."""
+        """Return which entry of its `channels`, and set of statistics, the stage at a place uses at 0 … largest."""
         part, wide = self.part_at(place), len(self.stage_at(place).channels) - 1
         entries = [0 if part is None else path[part] for path in self.paths]
         return (*entries, wide)[: self.largest + 1]
