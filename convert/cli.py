@@ -124,7 +124,9 @@ def convert(
         print_json([artifact.model_dump(mode="json") for artifact in manifest.artifacts])
         return
     for artifact in manifest.artifacts:
-        for found in artifact_tables(artifact, artifact_bytes(manifest, artifact)):
+        size, programs = artifact_bytes(manifest, artifact), len(artifact.programs)
+        typer.echo(f"{artifact.runtime} {artifact.precision}: {size:,} bytes for {programs} programs")
+        for found in artifact_tables(artifact):
             stdout().print(found)
 
 
@@ -151,14 +153,13 @@ def class_names(supernet: "Checkpoint", classes: Path | None, data: Path | None)
     return tuple(folders) if len(folders) == expected else tuple(str(number) for number in range(expected))
 
 
-def artifact_tables(artifact: "Artifact", size: int) -> "Iterator[Table]":
+def artifact_tables(artifact: "Artifact") -> "Iterator[Table]":
     """Yield what the conversion's own checks found: of every program, and, on labelled images, of every width."""
     from common.console import table
 
     differences = {entry.program: f"{entry.max_abs_difference:g}" for entry in artifact.parity}
     programs = [(program.name, differences.get(program.name, "–")) for program in artifact.programs]
-    title = f"{artifact.runtime} {artifact.precision}: {size:,} bytes for {len(programs)} programs"
-    yield table(title, ("program", "nested − plain"), programs)
+    yield table("Outputs against plain models", ("program", "largest difference"), programs)
     rows = [
         (
             entry.width,
