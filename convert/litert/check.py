@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.errors import ParityError
-from convert.litert.export import Image
+from convert.litert.export import Image, runner_of
 from convert.litert.float_graph import Graph
 from convert.litert.interpreter import run_program
 from convert.program_inputs import run_in_order, run_widths
@@ -65,18 +65,14 @@ def measure_accuracy(
     if not images:
         return []
     plans = [graph.plan for graph in floats]
-    files = {graph.plan.name: write(graph.file, shared=False)[0] for graph in floats}
     threads, truth = os.cpu_count() or 1, np.asarray(labels)
-
-    def run_float(plan: ProgramPlan, given: Sequence[Sample]) -> Sequence[Sample]:
-        return run_program(files[plan.name], plan.name, given, num_threads=threads)
 
     def run_nested(plan: ProgramPlan, given: Sequence[Sample]) -> Sequence[Sample]:
         return run_program(nested.data, plan.name, given, nested.roots[plan.name], num_threads=threads)
 
     expected, found = (
         {width: _classes(outputs) for width, outputs in run_widths(plans, images, run)}
-        for run in (run_float, run_nested)
+        for run in (runner_of(floats, threads), run_nested)
     )
     return [
         Accuracy(

@@ -61,7 +61,7 @@ def check_float(spec: SupernetSpec, tensors: Tensors, graphs: Sequence[Graph], i
     One above FLOAT_TOLERANCE, and above what rounding explains (ROUNDING_MARGIN), is a ParityError.
     """
     worst = 0.0
-    for plan, (given,), (found,) in run_in_order([graph.plan for graph in graphs], [image], _float_runner(graphs)):
+    for plan, (given,), (found,) in run_in_order([graph.plan for graph in graphs], [image], runner_of(graphs)):
         module, sample = static_module(spec, plan, tensors), given[plan.input_name]
         expected = _outputs(module, sample)
         difference = max(map(_difference, (found[output] for output in plan.output_names), expected))
@@ -105,15 +105,16 @@ def plain_programs(
         return [quantize_weights_only(graph, weights, tensors, spec.bn_epsilon) for graph in graphs]
     plans = [graph.plan for graph in graphs]
     by_name = {graph.plan.name: graph for graph in graphs}
-    runs = run_in_order(plans, images, _float_runner(graphs))
+    runs = run_in_order(plans, images, runner_of(graphs))
     observed = [observe(by_name[plan.name], inputs) for plan, inputs, _ in runs]
     shared = share_features(graphs, share_ranges(graphs, observed))
     return [quantize_int8(graph, r, weights, tensors, spec.bn_epsilon) for graph, r in zip(graphs, shared, strict=True)]
 
 
-def _float_runner(graphs: Sequence[Graph]) -> Run[NDArray[Any]]:
+def runner_of(graphs: Sequence[Graph], num_threads: int = 1) -> Run[NDArray[Any]]:
+    """Return what runs plain graphs, each as a file of its own."""
     files = {graph.plan.name: write(graph.file, shared=False)[0] for graph in graphs}
-    return lambda plan, inputs: run_program(files[plan.name], plan.name, inputs)
+    return lambda plan, inputs: run_program(files[plan.name], plan.name, inputs, num_threads=num_threads)
 
 
 def _weights(plan: ProgramPlan) -> int:

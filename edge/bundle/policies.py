@@ -7,7 +7,10 @@ from pydantic import Field, field_validator, model_validator
 from edge.bundle.fields import MAX_GATES, MAX_WIDTHS, AscendingWidths, Finite, Record, WidthIndex
 
 
-def _check_order(thresholds: list[float]) -> None:
+def _check_thresholds(thresholds: list[float], ways: int, what: str) -> None:
+    """Raise a ValueError unless the thresholds tell so many ways apart."""
+    if len(thresholds) != ways - 1:
+        raise ValueError(f"{ways} {what} need {ways - 1} thresholds, found {len(thresholds)}")
     if thresholds != sorted(thresholds):
         raise ValueError("thresholds must not decrease")
 
@@ -31,11 +34,7 @@ class ThresholdPolicy(WidthPolicy):
 
     @model_validator(mode="after")
     def _thresholds_fit_widths(self) -> "ThresholdPolicy":
-        if len(self.thresholds) != len(self.widths) - 1:
-            raise ValueError(
-                f"{len(self.widths)} widths need {len(self.widths) - 1} thresholds, found {len(self.thresholds)}"
-            )
-        _check_order(self.thresholds)
+        _check_thresholds(self.thresholds, len(self.widths), "widths")
         return self
 
     @property
@@ -55,11 +54,7 @@ class TreeNode(Record):
 
     @model_validator(mode="after")
     def _thresholds_fit_next(self) -> "TreeNode":
-        if len(self.thresholds) != len(self.next) - 1:
-            raise ValueError(
-                f"{len(self.next)} ways on need {len(self.next) - 1} thresholds, found {len(self.thresholds)}"
-            )
-        _check_order(self.thresholds)
+        _check_thresholds(self.thresholds, len(self.next), "ways on")
         return self
 
     @property
